@@ -1,0 +1,126 @@
+"""Measures the distributed deployment: ``python -m benchmarks.distributed [N ...]``.
+
+Private PostgreSQL, NATS and Redis servers, RabbitMQ as found, ``headcount up --distributed`` and eight client
+processes, all on this machine; then the same work by plain clients without a framework, as the ceiling.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+
+from benchmarks import ceiling
+from benchmarks.embedded import prepare
+from benchmarks.measure import HEADING, measure_job, row
+from benchmarks.workload import BATCH
+from headcount.testing.servers import (
+    free_port,
+    nats_server,
+    newest_nats,
+    postgres_server,
+    rabbitmq_url,
+    redis_server,
+)
+
+SIZES = (10_000, 100_000)
+CLIENTS = 8
+WEB_WORKERS = max(2, (os.cpu_count() or 2) // 2)
+
+
+def main() -> None:
+    """Measure each size, and the ceiling in the same run."""
+    sizes = [int(argument) for argument in sys.argv[1:]] or SIZES
+    print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, batches of {BATCH}, {CLIENTS} clients,")
+    print(f"{WEB_WORKERS} web processes, PostgreSQL, NATS, Redis and RabbitMQ on the same machine")
+    print(HEADING)
+    with ExitStack() as stack:
+        environment = stack.enter_context(deployment())
+        with running(environment) as (url, pids):
+            results = {size: measure_job(url, prepare(size, environment), size, CLIENTS, pids) for size in sizes}
+        for run in results.values():
+            print(row(run), flush=True)
+        for size, run in results.items():
+            roof = ceiling.measure(environment, size, CLIENTS)
+            share = run.tasks / run.seconds / roof
+            print(
+                f"ceiling for {size:,} tasks: {roof:,.0f} tasks/s by plain clients; our share {share:.0%}", flush=True
+            )
+
+
+@contextmanager
+def deployment() -> Iterator[dict[str, str]]:
+    """Start the servers; yields the environment of a deployment on them, with its tables made."""
+    broker = rabbitmq_url()
+    if broker is None:
+        raise SystemExit("RabbitMQ does not answer on its usual port")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="headcount-bench-")))
+        environment = {
+            **os.environ,
+            "HEADCOUNT_DATA_DIR": str(folder),
+            "HEADCOUNT_DATABASE_URL": stack.enter_context(postgres_server()).url,
+            "HEADCOUNT_QUEUE_URL": stack.enter_context(nats_server(newest_nats())).url,
+            "HEADCOUNT_STATE_URL": stack.enter_context(redis_server()).url,
+            "HEADCOUNT_BROKER_URL": broker,
+            "HEADCOUNT_DEPLOYMENT_NAME": f"bench{os.getpid()}",
+            "HEADCOUNT_SECRET_KEY": "benchmark",
+        }
+        subprocess.run([sys.executable, "-m", "headcount", "migrate"], env=environment, check=True, capture_output=True)
+        yield environment
+
+
+@contextmanager
+def running(environment: dict[str, str]) -> Iterator[tuple[str, list[int]]]:
+    """Run the deployment's processes; yields its address and the processes of the web server."""
+    port = free_port()
+    command = [sys.executable, "-m", "headcount", "up", "--distributed", "--port", str(port)]
+    log = Path(environment["HEADCOUNT_DATA_DIR"]) / "up.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [*command, "--web-workers", str(WEB_WORKERS)], env=environment, stdout=output, stderr=output
+        )
+    try:
+        _wait_until_up(f"http://127.0.0.1:{port}", process, log)
+        yield f"http://127.0.0.1:{port}", _descendants(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def _wait_until_up(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            if httpx.get(f"{url}/api/v2/openapi.json").is_success:
+                return
+        except httpx.TransportError:
+            time.sleep(0.1)
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise SystemExit(f"the deployment does not come up:\n{log.read_text()[-3000:]}")
+
+
+def _descendants(pid: int) -> list[int]:
+    """Return the web server's processes: those below ``pid`` whose command names granian."""
+    listed = subprocess.run(["pgrep", "-f", "granian"], capture_output=True, text=True, check=False).stdout.split()
+    return [int(other) for other in listed if _is_below(int(other), pid)]
+
+
+def _is_below(pid: int, ancestor: int) -> bool:
+    while pid > 1:
+        if pid == ancestor:
+            return True
+        try:
+            pid = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        except OSError:
+            return False
+    return False
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The dispatcher on Celery: runs travel through a broker to worker processes; a table remembers each of them."""

@@ -1,0 +1,73 @@
+"""The dispatcher on Celery: accepts runs, sends them to workers, testifies from its own table."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+from headcount.clock import Clock
+from headcount.conf import Settings
+from headcount.domain.records import JobRef
+from headcount.domain.states import DispatchMode
+from headcount.engines.celery import rows
+from headcount.engines.celery.application import celery_app, queue_of_mode
+from headcount.engines.celery.publisher import Publisher
+from headcount.engines.celery.rows import Message
+from headcount.ports.dispatcher import DispatchTestimony
+
+_LEASES_UNTIL_LOST = 3
+"""A message that nobody began this many leases after it was due is sent again; the older one is void then."""
+
+
+def build_dispatcher(settings: Settings, clock: Clock, mode_of: Callable[[JobRef], DispatchMode]) -> "CeleryDispatcher":
+    """Return the dispatcher that settings describe; ``mode_of`` tells the dispatch mode of a run."""
+    app = celery_app(settings, fixups=(), is_current=False)
+    return CeleryDispatcher(settings, clock, mode_of, Publisher(app))
+
+
+class CeleryDispatcher:
+    """Sends runs to Celery workers.
+
+    The broker delivers at least once; the table makes of it one run at a time, and knows how a run stands when the
+    broker has forgotten it.
+    """
+
+    name = "celery"
+
+    def __init__(
+        self, settings: Settings, clock: Clock, mode_of: Callable[[JobRef], DispatchMode], publisher: Publisher
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._mode_of = mode_of
+        self._publisher = publisher
+
+    def enqueue(self, job: JobRef) -> None:
+        """Note the run and send its message, unless that was done before."""
+        rows.enter(job, self._clock())
+        self._publish_waiting(job)
+
+    def resume(self, job: JobRef) -> None:
+        """Send another message for a run whose dispatch ended or died, or whose message was lost."""
+        now = self._clock()
+        rows.enter(job, now)
+        rows.revive(job, now, lost_before=now - _LEASES_UNTIL_LOST * self._settings.dispatch_lease)
+        self._publish_waiting(job)
+
+    def testimony(self, job: JobRef) -> DispatchTestimony | None:
+        """Return the table's word; the broker is not asked."""
+        return rows.testimony(job)
+
+    def send_again(self, message: Message, delay: timedelta) -> None:
+        """Send the same message once more, to be taken up after ``delay``."""
+        self._publisher.publish(message, self._task_id(message), delay)
+
+    def _publish_waiting(self, job: JobRef) -> None:
+        generation = rows.unpublished_generation(job)
+        if generation is None:
+            return
+        message = Message(job, generation, queue_of_mode(self._settings, self._mode_of(job)))
+        self.send_again(message, timedelta(0))
+        rows.note_published(message, self._clock())
+
+    def _task_id(self, message: Message) -> str:
+        name = f"{self._settings.deployment_name}-run-{message.job.job_id}-{message.job.run}"
+        return f"{name}-{message.generation}" if message.generation else name

@@ -1,0 +1,143 @@
+"""What the dispatcher's table says and how it changes: each change is one conditional UPDATE."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db import InterfaceError, OperationalError
+from django.db.models import F, Q, QuerySet
+
+from headcount.domain.records import JobRef
+from headcount.engines.celery.models import RUNNING, Dispatch
+from headcount.errors import EngineUnavailableError
+from headcount.ports.dispatcher import DispatchTestimony
+from headcount.statements import write_transaction
+
+WAITING = ("PENDING", "RETRY")
+ENDED = ("SUCCESS", "FAILURE")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """What travels through the broker: a run, the generation of its dispatch, and the queue it travels in."""
+
+    job: JobRef
+    generation: int
+    queue: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A run in the hands of this process, until its lease ends; ``begun`` is the fence."""
+
+    job: JobRef
+    begun: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """A run that another process holds, until then unless it extends."""
+
+    until: datetime
+
+
+def enter(job: JobRef, now: datetime) -> None:
+    """Write a run's row; one that is there already stays as it is."""
+    with _writing():
+        Dispatch.objects.bulk_create(
+            [Dispatch(job_id=job.job_id, run=job.run, available_at=now)], ignore_conflicts=True
+        )
+
+
+def unpublished_generation(job: JobRef) -> int | None:
+    """Return the generation of a run that waits and has no message in the broker; None where nothing is to be sent."""
+    with _answering():
+        waiting = _of(job).filter(state__in=WAITING, published_at__isnull=True)
+        return waiting.values_list("generation", flat=True).first()
+
+
+def note_published(message: Message, now: datetime) -> None:
+    """Note that the broker has confirmed a run's message."""
+    with _writing():
+        _of(message.job).filter(generation=message.generation, state__in=WAITING).update(published_at=now)
+
+
+def begin(message: Message, now: datetime, lease: timedelta) -> Held | Busy | None:
+    """Take a run up under a lease; says until when somebody else holds it; None for a message that is out of date."""
+    with _writing():
+        current = _of(message.job).filter(generation=message.generation)
+        free = Q(state__in=WAITING) | Q(state=RUNNING, leased_until__lt=now)
+        taken = current.filter(free).update(
+            state=RUNNING, begun=F("begun") + 1, attempts=F("attempts") + 1, leased_until=now + lease, published_at=now
+        )
+        row = current.first()
+    if row is None or row.leased_until is None:
+        return None
+    return Held(message.job, row.begun, row.attempts) if taken else Busy(row.leased_until)
+
+
+def extend(held: Held, until: datetime) -> None:
+    """Let the lease end later, unless it was lost."""
+    with _writing():
+        _held(held).update(leased_until=until)
+
+
+def close(held: Held, state: str, error: str = "") -> None:
+    """Write how it ended, unless the lease was lost."""
+    with _writing():
+        _held(held).update(state=state, error=error, leased_until=None)
+
+
+def put_back(held: Held, state: str, available_at: datetime, *, attempts: int, error: str = "") -> bool:
+    """Let a run wait for its next turn, with no message in the broker yet; returns False where the lease was lost."""
+    with _writing():
+        changed = _held(held).update(
+            state=state,
+            error=error,
+            leased_until=None,
+            attempts=attempts,
+            available_at=available_at,
+            published_at=None,
+        )
+    return changed == 1
+
+
+def revive(job: JobRef, now: datetime, *, lost_before: datetime) -> None:
+    """Let a run wait anew, as another generation, where its dispatch ended, or nobody holds or will ever begin it."""
+    again = {"state": "PENDING", "generation": F("generation") + 1, "available_at": now, "published_at": None}
+    lost = Q(state__in=WAITING, published_at__lt=lost_before, available_at__lt=lost_before)
+    died = Q(state=RUNNING, leased_until__lt=now)
+    with _writing():
+        _of(job).filter(state__in=ENDED).update(**again, attempts=0, error="")
+        _of(job).filter(lost | died).update(**again, leased_until=None)
+
+
+def testimony(job: JobRef) -> DispatchTestimony | None:
+    """Return what the row says of a run, None where there is no row."""
+    with _answering():
+        row = _of(job).first()
+    return None if row is None else DispatchTestimony(row.state, row.attempts, row.error or None)
+
+
+def _of(job: JobRef) -> QuerySet[Dispatch]:
+    return Dispatch.objects.filter(job_id=job.job_id, run=job.run)
+
+
+def _held(held: Held) -> QuerySet[Dispatch]:
+    return _of(held.job).filter(state=RUNNING, begun=held.begun)
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    with _answering(), write_transaction():
+        yield
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except (OperationalError, InterfaceError) as error:
+        raise EngineUnavailableError(f"the database does not answer: {error}") from error

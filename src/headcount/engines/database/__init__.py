@@ -1,0 +1,1 @@
+"""The database as queue, state manager and dispatcher: no server to install."""

@@ -1,0 +1,1 @@
+"""The SQL of the database engines, a folder for each dialect."""

@@ -1,0 +1,1 @@
+"""The engines on Redis: the state manager of the distributed deployment."""

@@ -1,0 +1,86 @@
+"""Finalise: end a job the moment its last task is accounted, on the ledger's evidence."""
+
+from headcount.domain.records import Event, JobRecord, JobRef, StageProgress, TaskCounts
+from headcount.domain.states import STATE_MANAGER_STAGES, JobState, Stage
+from headcount.domain.verdict import Verdict, cancelled, given_up, verdict
+from headcount.flow.relay import relay
+from headcount.ports.deployment import Deployment
+from headcount.statements import write_transaction
+from headcount.store import events, jobs, ledger, progress, transitions
+
+
+def finalise(deployment: Deployment, ref: JobRef) -> bool:
+    """End a run whose tasks are all accounted, or that is being cancelled; returns whether this call did it.
+
+    Whoever else ends it at the same moment makes this call a no-op.
+    """
+    job = jobs.get(ref.job_id)
+    if job.is_final or job.run != ref.run:
+        return False
+    if job.state is JobState.CANCELING:
+        return _finish_cancel(deployment, job)
+    counts = ledger.counts(job.id)
+    if not _is_whole(job, counts):
+        return False
+    return _finish(deployment, job, verdict(counts, job.failure_threshold), counts)
+
+
+def give_up(deployment: Deployment, ref: JobRef, reason: str) -> bool:
+    """End a run that nothing can finish any more, as REVOKED; open tasks stay open for results that come late.
+
+    A run whose tasks are all accounted is finished, whatever gave up on it, and gets its verdict.
+    """
+    if finalise(deployment, ref):
+        return True
+    job = jobs.get(ref.job_id)
+    if job.is_final or job.run != ref.run:
+        return False
+    if _revoke(deployment, job, reason):
+        relay(deployment, ref)
+        return True
+    # The last results came in this very moment.
+    return finalise(deployment, ref)
+
+
+def _revoke(deployment: Deployment, job: JobRecord, reason: str) -> bool:
+    with write_transaction():
+        counts = ledger.counts(job.id)
+        return not _is_whole(job, counts) and _write_verdict(deployment, job, given_up(counts, reason), counts)
+
+
+def _is_whole(job: JobRecord, counts: TaskCounts) -> bool:
+    return job.task_total is not None and not counts.open and counts.total == job.task_total
+
+
+def _finish_cancel(deployment: Deployment, job: JobRecord) -> bool:
+    with write_transaction():
+        number = ledger.cancel_open(job.id, deployment.clock())
+        counts = ledger.counts(job.id)
+        event = Event("tasks.cancelled", f"{number} open tasks were cancelled")
+        events.append(job.ref, event, deployment.clock())
+        finished = _write_verdict(deployment, job, cancelled(counts), counts)
+    relay(deployment, job.ref)
+    return finished
+
+
+def _finish(deployment: Deployment, job: JobRecord, decision: Verdict, counts: TaskCounts) -> bool:
+    finished = _write_verdict(deployment, job, decision, counts)
+    if finished:
+        relay(deployment, job.ref)
+    return finished
+
+
+def _write_verdict(deployment: Deployment, job: JobRecord, decision: Verdict, counts: TaskCounts) -> bool:
+    named_counts = deployment.kind(job.kind).named_counts(job.id)
+    now = deployment.clock()
+    with write_transaction():
+        _level_progress(deployment, job, counts)
+        progress.write_named_counts(job.id, named_counts)
+        evidence = {"ledger": counts.by_state(), "task_total": job.task_total, "saved": named_counts}
+        return transitions.finish(job.ref, decision, counts, job.failure_threshold, evidence, now)
+
+
+def _level_progress(deployment: Deployment, job: JobRecord, counts: TaskCounts) -> None:
+    stages = [StageProgress(stage, job.task_total, counts.saved, counts.failed) for stage in STATE_MANAGER_STAGES]
+    collected = StageProgress(Stage.COLLECT, job.task_total, counts.total)
+    progress.write(job.id, [collected, *stages], deployment.clock())

@@ -1,0 +1,1 @@
+"""Whether jobs stand where they should, and what brings them there."""

@@ -1,0 +1,41 @@
+"""The dispatcher: runs ``run_job`` somewhere, at least once, and again after a crash."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from headcount.domain.records import JobRef
+
+Checkpoint = Callable[[], None]
+"""Called by ``run_job`` between two steps that can each be resumed; raises ``DispatchInterruptedError`` to stop it."""
+
+
+def never_interrupted() -> None:
+    """Be the checkpoint of a dispatch that nobody stops."""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchTestimony:
+    """What the dispatcher knows of a run: its word for the state (Celery's words), and how often it began."""
+
+    state: str
+    attempts: int
+    error: str | None = None
+
+
+class Dispatcher(Protocol):
+    """Accepts jobs to run; where and when is its business.
+
+    Methods raise ``EngineUnavailableError`` when the engine does not answer. ``enqueue`` is safe to repeat.
+    """
+
+    name: str
+
+    def enqueue(self, job: JobRef) -> None:
+        """Have ``run_job`` run for this run; does nothing where it is already enqueued, running or done."""
+
+    def resume(self, job: JobRef) -> None:
+        """Have ``run_job`` run again for a run whose dispatch died or failed; does nothing while it is alive."""
+
+    def testimony(self, job: JobRef) -> DispatchTestimony | None:
+        """Return what the dispatcher knows of a run, None when it knows nothing."""

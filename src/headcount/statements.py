@@ -1,0 +1,108 @@
+"""SQL in named files: one folder for each dialect, and ``common`` for what both read alike."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import cache
+from importlib.resources import files
+from threading import RLock
+from typing import Any
+
+from django.db import connection, transaction
+
+TimestampWriter = Callable[[datetime | None], str | None]
+_SQLITE_WRITER = RLock()
+
+
+@cache
+def _text(package: str, vendor: str, name: str) -> str:
+    of_dialect = files(package) / vendor / f"{name}.sql"
+    statement = of_dialect if of_dialect.is_file() else files(package) / "common" / f"{name}.sql"
+    return statement.read_text(encoding="utf-8")
+
+
+class Statements:
+    """Runs SQL files with named parameters: ``<package>/<sqlite, postgresql or common>/<name>.sql``."""
+
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def rows(self, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run a query and return its rows."""
+        with connection.cursor() as cursor:
+            cursor.execute(_text(self._package, connection.vendor, name), _adapted(parameters))
+            return list(cursor.fetchall())
+
+    def returning(self, name: str, parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Run a statement that changes rows and return what it says of them."""
+        with _turn():
+            return self.rows(name, parameters)
+
+    def run(self, name: str, parameters: Mapping[str, Any]) -> int:
+        """Run a file's statements in order, each ended by a semicolon; returns how many rows the last one changed."""
+        with _turn(), connection.cursor() as cursor:
+            for statement in _text(self._package, connection.vendor, name).split(";\n"):
+                cursor.execute(statement, _adapted(parameters))
+            return int(cursor.rowcount)
+
+
+@contextmanager
+def write_transaction() -> Iterator[None]:
+    """Run the block in one transaction."""
+    with _turn(), transaction.atomic():
+        yield
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Have the writers of one process take turns on SQLite; other processes wait in ``BEGIN IMMEDIATE`` as usual.
+
+    SQLite's own busy handler polls, which costs a multiple in the tail.
+    """
+    if connection.vendor == "sqlite" and not connection.in_atomic_block:
+        with _SQLITE_WRITER:
+            yield
+    else:
+        yield
+
+
+def as_json(value: object) -> str:
+    """Return a value as compact JSON, the form in which batches travel into a statement.
+
+    Raises:
+        ValueError: it holds a NaN or an infinity, which JSON does not have. Half a surrogate pair, which SQLite would
+            store and never read again, is raised by the driver.
+    """
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def from_json(value: Any) -> Any:
+    """Return a JSON column read by a raw statement as Python values, in either dialect."""
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def from_timestamp(value: Any) -> Any:
+    """Return a time read by a raw statement as a datetime in UTC, in either dialect."""
+    moment = datetime.fromisoformat(value) if isinstance(value, str) else value
+    return moment.replace(tzinfo=UTC) if moment is not None and moment.tzinfo is None else moment
+
+
+def _adapted(parameters: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _adapt(value) for name, value in parameters.items()}
+
+
+def _adapt(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return connection.ops.adapt_datetimefield_value(value)
+    return value
+
+
+def timestamp_writer() -> TimestampWriter:
+    """Return what writes a time as the text that this dialect stores or casts, for use inside a JSON batch."""
+    suffix = "+00:00" if connection.vendor == "sqlite" else ""
+
+    def write(value: datetime | None) -> str | None:
+        return None if value is None else value.astimezone(UTC).isoformat(sep=" ").removesuffix(suffix)
+
+    return write

@@ -1,0 +1,1 @@
+"""The SQL of the store, a folder for each dialect."""

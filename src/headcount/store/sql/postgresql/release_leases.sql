@@ -1,0 +1,16 @@
+WITH locked AS (
+    SELECT task.id
+    FROM headcount_task AS task
+    JOIN (
+        SELECT (value ->> 0)::integer AS ordinal, (value ->> 1)::integer AS attempt
+        FROM jsonb_array_elements(%(leases)s::jsonb)
+    ) AS lease ON task.ordinal = lease.ordinal AND task.attempts = lease.attempt
+    WHERE task.job_id = %(job_id)s AND task.state = 'leased'
+    ORDER BY task.id
+    FOR UPDATE OF task
+)
+UPDATE headcount_task
+SET state = 'waiting', leased_until = NULL, releases = releases + 1
+FROM locked
+WHERE headcount_task.id = locked.id
+RETURNING headcount_task.ordinal, headcount_task.attempts

@@ -1,0 +1,92 @@
+"""The only writer of a job's status: one constructor per transition, each one conditional UPDATE.
+
+Every function returns whether it made the transition; whoever loses a race does nothing. Why is recorded beside
+where to, in the same transaction.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from headcount.domain.records import Event, JobRef, TaskCounts
+from headcount.domain.states import OPEN_TASK_STATES, JobState, from_states
+from headcount.domain.verdict import Verdict
+from headcount.models import Certificate, Job, Task
+from headcount.statements import write_transaction
+from headcount.store import events, outbox
+
+
+def pend(job: JobRef, now: datetime) -> bool:
+    """CREATED → PENDING: the dispatcher has accepted the job."""
+    return _move(job, JobState.PENDING, Event("job.pending", "handed to the dispatcher"), now)
+
+
+def start(job: JobRef, now: datetime) -> bool:
+    """CREATED, PENDING or RETRY → STARTED: a dispatcher has begun."""
+    return _move(job, JobState.STARTED, Event("job.started", "a dispatcher began"), now, started_at=now)
+
+
+def begin_cancel(job: JobRef, reason: str, now: datetime) -> bool:
+    """Any running state → CANCELING: nothing is handed out from now on."""
+    return _move(job, JobState.CANCELING, Event("job.canceling", reason), now)
+
+
+def finish(
+    job: JobRef, verdict: Verdict, counts: TaskCounts, threshold: float, evidence: Mapping[str, Any], now: datetime
+) -> bool:
+    """Any running state → the verdict's final status, with the certificate and the outbox rows.
+
+    SUCCESS and FAILURE are refused while any task is open; REVOKED for the sake of open tasks when none is any more,
+    unless the job is being cancelled.
+    """
+    with write_transaction():
+        moved = _apply(_grounds(job, verdict.status, counts), verdict.status, finished_at=now)
+        if moved:
+            _certify(job, verdict, counts, threshold, evidence, now)
+            outbox.add(job, outbox.CLEAN_UP, now)
+            event = Event(
+                "job.finished", f"{verdict.status}: {verdict.arithmetic}", evidence={"reason": verdict.reason}
+            )
+            events.append(job, event, now)
+    return moved
+
+
+def _move(job: JobRef, target: JobState, event: Event, now: datetime, **fields: object) -> bool:
+    with write_transaction():
+        moved = _apply(Job.objects.filter(pk=job.job_id, run=job.run), target, **fields)
+        if moved:
+            events.append(job, event, now)
+    return moved
+
+
+def _apply(candidates: QuerySet[Job], target: JobState, **fields: object) -> bool:
+    return candidates.filter(status__in=from_states(target)).update(status=target, **fields) == 1
+
+
+def _grounds(job: JobRef, target: JobState, counts: TaskCounts) -> QuerySet[Job]:
+    """Return the job if what a verdict rests on still holds at the moment of writing."""
+    candidates = Job.objects.filter(pk=job.job_id, run=job.run)
+    open_tasks = Exists(Task.objects.filter(job_id=OuterRef("pk"), state__in=OPEN_TASK_STATES))
+    if target is not JobState.REVOKED:
+        return candidates.filter(~open_tasks, task_total__isnull=False)
+    if counts.open:
+        return candidates.filter(open_tasks | Q(status=JobState.CANCELING))
+    return candidates
+
+
+def _certify(
+    job: JobRef, verdict: Verdict, counts: TaskCounts, threshold: float, evidence: Mapping[str, Any], now: datetime
+) -> None:
+    Certificate.objects.create(
+        job_id=job.job_id,
+        run=job.run,
+        status=verdict.status,
+        arithmetic=verdict.arithmetic,
+        reason=verdict.reason,
+        threshold=threshold,
+        evidence=dict(evidence),
+        decided_at=now,
+        **counts.by_state(),
+    )

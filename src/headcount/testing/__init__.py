@@ -1,0 +1,1 @@
+"""What tests of Headcount, and of kinds and engines built on it, are made with."""

@@ -1,0 +1,180 @@
+"""What every dispatcher does, whichever engine is behind it: subclass ``DispatcherContract`` and give it a harness."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
+from typing import Protocol
+
+from headcount.domain.records import JobRef
+from headcount.ports.dispatcher import Dispatcher, DispatchTestimony
+from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork, wait_until
+
+ATTEMPTS = 3
+"""How often the harness lets a run be begun before it is abandoned."""
+
+_IDS = count(1)
+
+
+class DispatcherHarness(Protocol):
+    """A dispatcher under test, the work it runs, and the process that runs it.
+
+    Runs are abandoned after ``ATTEMPTS`` attempts; the lease should be about a second, or crashes take long to show.
+    """
+
+    dispatcher: Dispatcher
+    work: ScriptedWork
+
+    def start_worker(self) -> None:
+        """Start the process that takes up runs."""
+
+    def stop_worker(self) -> None:
+        """Ask it to end in good order and return when it has."""
+
+    def kill_worker(self) -> None:
+        """End it and whatever it started with SIGKILL."""
+
+
+class DispatcherContract:
+    """The contract: at least once, one at a time, again after a crash, and never silent about it."""
+
+    def test_knows_nothing_of_a_run_it_was_not_given(self, harness: DispatcherHarness) -> None:
+        assert harness.dispatcher.testimony(_job()) is None
+
+    def test_a_run_that_waits_is_pending(self, harness: DispatcherHarness) -> None:
+        job = _job()
+        harness.dispatcher.enqueue(job)
+        assert harness.dispatcher.testimony(job) == DispatchTestimony("PENDING", 0)
+
+    def test_a_run_is_done_and_said_to_be(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.SUCCEED)
+        harness.dispatcher.enqueue(job)
+        harness.start_worker()
+        _wait_for(harness, job, "SUCCESS")
+        assert harness.dispatcher.testimony(job) == DispatchTestimony("SUCCESS", 1)
+
+    def test_enqueued_twice_it_runs_once(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.SUCCEED)
+        harness.dispatcher.enqueue(job)
+        harness.dispatcher.enqueue(job)
+        harness.start_worker()
+        _wait_for(harness, job, "SUCCESS")
+        harness.dispatcher.enqueue(job)
+        _let_everything_pass(harness)
+        assert harness.work.begun(job) == 1
+
+    def test_enqueued_by_many_at_once_it_never_runs_twice_at_once(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.WAIT)
+        harness.start_worker()
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda _: harness.dispatcher.enqueue(job), range(16)))
+        wait_until(lambda: harness.work.begun(job) > 0, "the run is begun")
+        _let_everything_pass(harness)
+        assert harness.work.begun(job) - harness.work.ended(job) == 1
+        harness.work.release(job)
+        _wait_for(harness, job, "SUCCESS")
+        assert harness.work.begun(job) == 1
+
+    def test_what_fails_for_now_is_tried_again(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.FAIL_FOR_NOW, Behaviour.SUCCEED)
+        harness.dispatcher.enqueue(job)
+        harness.start_worker()
+        _wait_for(harness, job, "SUCCESS")
+        assert harness.work.begun(job) == 2
+        assert not harness.work.abandoned(job)
+
+    def test_what_fails_for_good_is_abandoned_at_once(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.FAIL_FOR_GOOD)
+        harness.dispatcher.enqueue(job)
+        harness.start_worker()
+        _wait_for(harness, job, "FAILURE")
+        assert harness.dispatcher.testimony(job) == DispatchTestimony("FAILURE", 1, "not ever")
+        assert harness.work.abandoned(job) == ["not ever"]
+
+    def test_what_fails_too_often_is_abandoned(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.FAIL_FOR_NOW)
+        harness.dispatcher.enqueue(job)
+        harness.start_worker()
+        _wait_for(harness, job, "FAILURE")
+        assert harness.work.begun(job) == ATTEMPTS
+        assert harness.work.abandoned(job) == ["not now"]
+
+    def test_a_failed_run_is_resumed(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.FAIL_FOR_GOOD, Behaviour.SUCCEED)
+        harness.dispatcher.enqueue(job)
+        harness.start_worker()
+        _wait_for(harness, job, "FAILURE")
+        harness.dispatcher.resume(job)
+        _wait_for(harness, job, "SUCCESS")
+        assert harness.work.begun(job) == 2
+
+    def test_a_run_it_never_saw_is_resumed_from_nothing(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.SUCCEED)
+        harness.dispatcher.resume(job)
+        harness.start_worker()
+        _wait_for(harness, job, "SUCCESS")
+
+    def test_a_run_that_is_alive_is_left_alone(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.WAIT)
+        harness.dispatcher.enqueue(job)
+        harness.start_worker()
+        wait_until(lambda: harness.work.begun(job) > 0, "the run is begun")
+        harness.dispatcher.resume(job)
+        _let_everything_pass(harness)
+        harness.work.release(job)
+        _wait_for(harness, job, "SUCCESS")
+        assert harness.work.begun(job) == 1
+
+    def test_a_run_whose_worker_is_killed_is_begun_again(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.WAIT, Behaviour.SUCCEED)
+        harness.dispatcher.enqueue(job)
+        harness.start_worker()
+        wait_until(lambda: harness.work.begun(job) > 0, "the run is begun")
+        harness.kill_worker()
+        assert harness.dispatcher.testimony(job) == DispatchTestimony("STARTED", 1)
+        harness.start_worker()
+        _wait_for(harness, job, "SUCCESS")
+        assert harness.dispatcher.testimony(job) == DispatchTestimony("SUCCESS", 2)
+        assert harness.work.ended(job) == 1
+
+    def test_a_worker_that_is_stopped_hands_its_run_on(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.WAIT, Behaviour.SUCCEED)
+        harness.dispatcher.enqueue(job)
+        harness.start_worker()
+        wait_until(lambda: harness.work.begun(job) > 0, "the run is begun")
+        harness.stop_worker()
+        assert harness.work.ended(job) == 1
+        assert harness.dispatcher.testimony(job) == DispatchTestimony("PENDING", 0)
+        harness.start_worker()
+        _wait_for(harness, job, "SUCCESS")
+        assert harness.work.begun(job) == 2
+
+
+def _job() -> JobRef:
+    return JobRef(next(_IDS), 1)
+
+
+def _scripted(harness: DispatcherHarness, *behaviours: Behaviour) -> JobRef:
+    job = _job()
+    harness.work.write(job, *behaviours)
+    return job
+
+
+def _wait_for(harness: DispatcherHarness, job: JobRef, state: str) -> None:
+    def is_there() -> bool:
+        testimony = harness.dispatcher.testimony(job)
+        return testimony is not None and testimony.state == state
+
+    wait_until(is_there, f"the dispatcher says {state} of {job}")
+
+
+def _let_everything_pass(harness: DispatcherHarness) -> None:
+    """Have more runs done than there are places to do them, so that what was queued before has had its turn."""
+    for job in _several(harness):
+        _wait_for(harness, job, "SUCCESS")
+
+
+def _several(harness: DispatcherHarness) -> Iterator[JobRef]:
+    jobs = [_scripted(harness, Behaviour.SUCCEED) for _ in range(6)]
+    for job in jobs:
+        harness.dispatcher.enqueue(job)
+    yield from jobs

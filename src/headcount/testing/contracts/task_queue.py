@@ -1,0 +1,312 @@
+"""The contract of the task queue."""
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from threading import Barrier
+
+import pytest
+
+from headcount.domain.records import JobRef
+from headcount.errors import EngineUnavailableError
+from headcount.ports.task_queue import Delivery, QueueDepth, TaskQueue
+from headcount.testing.clock import FrozenClock
+
+LONG = timedelta(seconds=60)
+"""A lease that does not end while a test runs."""
+BRIEF = timedelta(seconds=1)
+"""A lease that a test waits for."""
+
+MakeQueue = Callable[[timedelta], TaskQueue]
+JOB = JobRef(7, 1)
+
+_DEADLINE_SECONDS = 20.0
+_POLL_SECONDS = 0.02
+_THREADS = 8
+_EMPTY = QueueDepth(0, 0, 0)
+
+
+class Holder:
+    """A worker's view of a queue: claims and settles under one lease term, at the clock's time."""
+
+    def __init__(self, queue: TaskQueue, clock: FrozenClock, lease: timedelta) -> None:
+        self.queue = queue
+        self._clock = clock
+        self._lease = lease
+
+    def claim(self, limit: int = 100, job: JobRef = JOB) -> list[Delivery]:
+        """Claim once."""
+        return self.queue.claim(job, limit, lease=self._lease, now=self._clock())
+
+    def claim_all(self, number: int, job: JobRef = JOB) -> list[Delivery]:
+        """Claim until ``number`` tasks came, which an engine may hand out in portions and after a moment."""
+        taken: list[Delivery] = []
+
+        def enough() -> bool:
+            taken.extend(self.claim(number - len(taken), job))
+            return len(taken) >= number
+
+        eventually(enough, f"{number} tasks to be handed out")
+        return taken
+
+    def extend(self, deliveries: Iterable[Delivery]) -> None:
+        """Extend leases by a full term from the clock's now."""
+        self.queue.extend(JOB, list(deliveries), lease=self._lease, now=self._clock())
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Return once a condition holds; fails with ``what`` was waited for when it does not in time."""
+    deadline = time.monotonic() + _DEADLINE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail(f"waited {_DEADLINE_SECONDS:g} s for {what}")
+        time.sleep(_POLL_SECONDS)
+
+
+def ordinals(deliveries: Iterable[Delivery]) -> list[int]:
+    """Return which tasks came, sorted: the port promises no order."""
+    return sorted(delivery.ordinal for delivery in deliveries)
+
+
+OPERATIONS: dict[str, Callable[[Holder], object]] = {
+    "publish": lambda holder: holder.queue.publish(JOB, [0]),
+    "claim": lambda holder: holder.claim(1),
+    "extend": lambda holder: holder.extend([Delivery(0, 1)]),
+    "release": lambda holder: holder.queue.release(JOB, [Delivery(0, 1)]),
+    "acknowledge": lambda holder: holder.queue.acknowledge(JOB, [Delivery(0, 1)]),
+    "depth": lambda holder: holder.queue.depth(JOB),
+    "remove": lambda holder: holder.queue.remove(JOB),
+}
+
+
+class TaskQueueContract:
+    """Subclass as ``TestMyQueue`` with a fixture ``make_queue``; a fixture ``clock`` gives a ``FrozenClock``.
+
+    Override ``pass_time`` where leases end by the injected time, ``leave_thread`` where a thread holds resources, and
+    the fixture ``unreachable`` where the engine is somewhere else.
+    """
+
+    @pytest.fixture
+    def make_queue(self) -> MakeQueue:
+        """Return what makes a queue with a lease term; every test gets an empty one."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def unreachable(self) -> TaskQueue:
+        """Return a queue whose engine does not answer."""
+        pytest.skip("this engine lives in the process that uses it")
+
+    def pass_time(self, queue: TaskQueue, clock: FrozenClock, span: timedelta) -> None:
+        """Let time pass for the engine; nothing to do where it goes by the real one."""
+
+    def leave_thread(self) -> None:
+        """Give back what the calling thread holds, at its end."""
+
+    @pytest.fixture
+    def holder(self, make_queue: MakeQueue, clock: FrozenClock) -> Holder:
+        """A holder whose leases outlast the test."""
+        return Holder(make_queue(LONG), clock, LONG)
+
+    @pytest.fixture
+    def brief_holder(self, make_queue: MakeQueue, clock: FrozenClock) -> Holder:
+        """A holder whose leases end soon."""
+        return Holder(make_queue(BRIEF), clock, BRIEF)
+
+    def test_claims_hand_out_exactly_what_was_published(self, holder: Holder) -> None:
+        published = [3, 0, 2**31 - 1, 1_000_000, 17]
+        holder.queue.publish(JOB, published)
+        assert ordinals(holder.claim_all(5)) == sorted(published)
+        assert holder.claim() == []
+
+    def test_a_repeated_publication_puts_nothing_in_twice(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(5))
+        holder.queue.publish(JOB, range(8))
+        assert ordinals(holder.claim_all(8)) == list(range(8))
+        assert holder.claim() == []
+
+    def test_a_task_under_a_lease_is_not_put_in_again(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(3))
+        holder.claim_all(3)
+        holder.queue.publish(JOB, range(3))
+        assert holder.claim() == []
+
+    def test_a_long_publication_arrives_whole(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(4500))
+        assert holder.queue.depth(JOB) == QueueDepth(4500, 0, 0)
+
+    def test_a_claim_takes_no_more_than_its_limit(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(10))
+        assert len(holder.claim(4)) == 4
+        assert holder.claim(0) == []
+        assert len(holder.claim(1)) == 1
+        assert len(holder.claim_all(5)) == 5
+
+    def test_concurrent_claims_share_the_tasks_out(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(500))
+        begin = Barrier(_THREADS)
+        taken: list[Delivery] = []
+
+        def work(limit: int) -> None:
+            def all_are_out() -> bool:
+                taken.extend(holder.claim(limit))
+                return len(taken) >= 500
+
+            begin.wait(_DEADLINE_SECONDS)
+            try:
+                eventually(all_are_out, "500 tasks to be handed out")
+            finally:
+                self.leave_thread()
+
+        with ThreadPoolExecutor(_THREADS) as threads:
+            list(threads.map(work, range(1, _THREADS + 1)))
+        assert Counter(ordinals(taken)) == Counter(range(500))
+        assert holder.claim() == []
+
+    def test_what_is_acknowledged_never_comes_back(self, brief_holder: Holder, clock: FrozenClock) -> None:
+        brief_holder.queue.publish(JOB, range(4))
+        done = [delivery for delivery in brief_holder.claim_all(4) if delivery.ordinal != 2]
+        brief_holder.queue.acknowledge(JOB, done)
+        assert self._what_comes_back(brief_holder, clock, number=1) == [2]
+
+    def test_a_lease_that_ended_hands_its_task_out_again(self, brief_holder: Holder, clock: FrozenClock) -> None:
+        brief_holder.queue.publish(JOB, range(3))
+        brief_holder.claim_all(3)
+        assert brief_holder.claim() == []
+        assert self._what_comes_back(brief_holder, clock, number=3) == [0, 1, 2]
+
+    def test_an_extended_lease_stays(self, brief_holder: Holder, clock: FrozenClock) -> None:
+        brief_holder.queue.publish(JOB, range(2))
+        kept, _ = sorted(brief_holder.claim_all(2), key=lambda delivery: delivery.ordinal)
+        returned: list[Delivery] = []
+
+        def one_returned() -> bool:
+            self.pass_time(brief_holder.queue, clock, BRIEF / 2)
+            brief_holder.extend([kept])
+            returned.extend(brief_holder.claim())
+            return bool(returned)
+
+        eventually(one_returned, "the lease that was not extended to end")
+        assert ordinals(returned) == [1]
+
+    def test_what_is_released_is_ready_at_once(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(6))
+        released = holder.claim_all(6)[:4]
+        holder.queue.release(JOB, released)
+        assert ordinals(holder.claim_all(4)) == ordinals(released)
+        assert holder.claim() == []
+
+    def test_a_repeated_acknowledgement_changes_nothing(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(4))
+        first, second = holder.claim(2), holder.claim(2)
+        for _ in range(3):
+            holder.queue.acknowledge(JOB, first)
+        holder.queue.release(JOB, second)
+        assert ordinals(holder.claim_all(2)) == ordinals(second)
+
+    def test_a_late_acknowledgement_removes_the_task(self, brief_holder: Holder, clock: FrozenClock) -> None:
+        brief_holder.queue.publish(JOB, [0])
+        late = brief_holder.claim_all(1)
+        assert self._what_comes_back(brief_holder, clock, number=1) == [0]
+        brief_holder.queue.acknowledge(JOB, late)
+        depth = brief_holder.queue.depth(JOB)
+        assert depth is not None
+        assert depth.pending + depth.in_flight == 0
+
+    def test_depth_counts_what_waits_and_what_is_held(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(10))
+        assert holder.queue.depth(JOB) == QueueDepth(10, 0, 0)
+        held = holder.claim(4)
+        assert holder.queue.depth(JOB) == QueueDepth(6, 4, 0)
+        holder.queue.acknowledge(JOB, held[:1])
+        assert holder.queue.depth(JOB) == QueueDepth(6, 3, 0)
+
+    def test_depth_tells_of_redelivery(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(3))
+        holder.queue.release(JOB, holder.claim_all(3)[:2])
+        holder.claim_all(2)
+        assert holder.queue.depth(JOB) == QueueDepth(0, 3, 2)
+
+    def test_a_run_nobody_published_has_nothing(self, holder: Holder) -> None:
+        assert holder.claim() == []
+        assert holder.queue.depth(JOB) in (None, _EMPTY)
+        holder.queue.publish(JobRef(8, 1), [0])
+        assert holder.claim() == []
+        assert holder.queue.depth(JOB) in (None, _EMPTY)
+
+    def test_jobs_and_runs_do_not_mix(self, holder: Holder) -> None:
+        places = [JobRef(7, 1), JobRef(7, 2), JobRef(71, 1), JobRef(1, 7)]
+        for number, job in enumerate(places):
+            holder.queue.publish(job, [number, 100])
+        for number, job in enumerate(places):
+            mine = holder.claim_all(2, job)
+            assert ordinals(mine) == [number, 100]
+            holder.queue.acknowledge(job, mine)
+        assert all(holder.claim(job=job) == [] for job in places)
+
+    def test_remove_forgets_one_run_and_no_other(self, holder: Holder) -> None:
+        other = JobRef(7, 2)
+        holder.queue.publish(JOB, range(5))
+        holder.queue.publish(other, range(5))
+        held = holder.claim(2)
+        for _ in range(2):
+            holder.queue.remove(JOB)
+            assert holder.queue.depth(JOB) in (None, _EMPTY)
+            assert holder.claim() == []
+        holder.queue.acknowledge(JOB, held)
+        assert holder.queue.depth(other) == QueueDepth(5, 0, 0)
+
+    def test_a_removed_run_can_be_published_again(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(3))
+        holder.claim(1)
+        holder.queue.remove(JOB)
+        holder.queue.publish(JOB, range(3), generation=1)
+        assert ordinals(holder.claim_all(3)) == [0, 1, 2]
+
+    def test_a_lost_task_can_be_published_again(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(3))
+        holder.queue.acknowledge(JOB, holder.claim_all(3))
+        holder.queue.publish(JOB, [1], generation=1)
+        assert ordinals(holder.claim_all(1)) == [1]
+        assert holder.claim() == []
+
+    def test_nothing_to_do_is_no_error(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, [])
+        holder.queue.acknowledge(JOB, [])
+        holder.queue.release(JOB, [])
+        holder.extend([])
+        assert holder.claim() == []
+
+    def test_settling_what_is_gone_is_no_error(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(3))
+        gone = holder.claim_all(3)
+        holder.queue.acknowledge(JOB, gone)
+        holder.queue.release(JOB, gone)
+        holder.extend(gone)
+        assert holder.claim() == []
+
+    def test_reclaiming_with_no_lease_ended_reclaims_nothing(self, holder: Holder, clock: FrozenClock) -> None:
+        holder.queue.publish(JOB, range(2))
+        holder.claim(1)
+        assert holder.queue.reclaim_expired(clock()) == 0
+        assert holder.queue.depth(JOB) == QueueDepth(1, 1, 0)
+
+    @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+    def test_an_engine_that_does_not_answer_is_named_so(
+        self, unreachable: TaskQueue, clock: FrozenClock, operation: Callable[[Holder], object]
+    ) -> None:
+        with pytest.raises(EngineUnavailableError):
+            operation(Holder(unreachable, clock, LONG))
+
+    def _what_comes_back(self, holder: Holder, clock: FrozenClock, number: int) -> list[int]:
+        """Let leases end until ``number`` tasks were handed out again, and return which."""
+        returned: list[Delivery] = []
+
+        def enough() -> bool:
+            self.pass_time(holder.queue, clock, BRIEF)
+            returned.extend(holder.claim())
+            return len(returned) >= number
+
+        eventually(enough, f"{number} leases to end")
+        return ordinals(returned)

@@ -1,0 +1,1 @@
+"""``headcount demo``: a whole job before your eyes, with real processes and real HTTP."""

@@ -1,0 +1,1 @@
+"""The job kinds of the image domain."""

@@ -1,0 +1,1 @@
+"""The SQL of the image domain, a folder for each dialect."""

@@ -1,0 +1,139 @@
+"""Dispatchers as processes of their own, several at once or killed on their way.
+
+``python -m tests.distributed.dispatches EXPERIMENT TASKS`` works on the deployment of the environment and prints a line
+of JSON for each job: its id and how often a dispatcher of it was killed. Processes are forked before anything is
+connected.
+"""
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+
+import django
+
+django.setup()
+
+import headcount.engines.nats.queue  # noqa: E402 - loaded once, before the first fork
+import headcount.engines.redis.state  # noqa: E402, F401
+from headcount import wiring  # noqa: E402
+from headcount.domain.records import JobRef  # noqa: E402
+from headcount.flow import collect, publish  # noqa: E402
+from headcount.flow.run_job import run_job  # noqa: E402
+from headcount.flow.submit import JobRequest, submit  # noqa: E402
+from headcount.ports.dispatcher import Checkpoint, never_interrupted  # noqa: E402
+from tests.distributed.faults import Faults, Gap  # noqa: E402
+from tests.flow.given import SLUG, collection, project  # noqa: E402
+
+STEPS = 10
+COLLECTION = "dispatched"
+GAPS = (Gap.BETWEEN_LEDGER_AND_STATE, Gap.BETWEEN_STATE_AND_TOTAL, Gap.BETWEEN_PUBLICATION_AND_NOTE)
+
+
+def main() -> None:
+    what, tasks = sys.argv[1], int(sys.argv[2])
+    collect.CHUNK = publish.CHUNK = tasks // STEPS
+    in_a_process(lambda: collection(project(), tasks, COLLECTION))
+    for job_id, killed in EXPERIMENTS[what]():
+        print(json.dumps({"job_id": job_id, "killed": killed}), flush=True)
+
+
+def killed_at_each_checkpoint() -> Iterator[tuple[int, int]]:
+    """A job for each checkpoint, and one more: its dispatcher is killed there, and another takes it up."""
+    for number, job_id in enumerate(submitted(2 * (STEPS + 1) + 1), start=1):
+        killed = in_a_process(partial(dispatch, job_id, killing_at(number)))
+        yield job_id, killed + in_a_process(partial(dispatch, job_id))
+
+
+def killed_again_and_again() -> Iterator[tuple[int, int]]:
+    """One job whose dispatchers are killed one after the other, each one step further than the one before."""
+    (job_id,), killed = submitted(1), 0
+    while in_a_process(partial(dispatch, job_id, killing_at(killed + 1))):
+        killed += 1
+    yield job_id, killed
+
+
+def killed_in_each_gap() -> Iterator[tuple[int, int]]:
+    """A job for each gap between two engines: its dispatcher dies there, and another takes it up."""
+    faults = Faults(Path(os.environ["HEADCOUNT_TEST_FAULTS"]))
+    for gap, job_id in zip(GAPS, submitted(len(GAPS)), strict=True):
+        faults.arm(gap)
+        killed = in_a_process(partial(dispatch, job_id))
+        yield job_id, killed + in_a_process(partial(dispatch, job_id))
+
+
+def two_at_once() -> Iterator[tuple[int, int]]:
+    """Jobs that two dispatchers run at the same time, step by step beside each other."""
+    for job_id in submitted(STEPS):
+        dispatchers = [started(partial(dispatch, job_id)) for _ in range(2)]
+        yield job_id, sum(was_killed(pid) for pid in dispatchers)
+
+
+EXPERIMENTS: dict[str, Callable[[], Iterator[tuple[int, int]]]] = {
+    function.__name__: function
+    for function in (killed_at_each_checkpoint, killed_again_and_again, killed_in_each_gap, two_at_once)
+}
+
+
+def submitted(number: int) -> list[int]:
+    """Submit jobs, in another process; no dispatcher but ours looks at them."""
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        request = JobRequest(project(), "ml", pipeline=SLUG, config={"collection": COLLECTION})
+        made = [submit(wiring.deployment(), request).id for _ in range(number)]
+        os.write(writing, json.dumps(made).encode())
+
+    in_a_process(work)
+    os.close(writing)
+    with closing(os.fdopen(reading)) as pipe:
+        made: list[int] = json.load(pipe)
+    return made
+
+
+def dispatch(job_id: int, checkpoint: Checkpoint = never_interrupted) -> None:
+    run_job(wiring.deployment(), JobRef(job_id, 1), checkpoint)
+
+
+def killing_at(number: int) -> Checkpoint:
+    """A checkpoint that kills its own process when it is passed for the ``number``-th time."""
+    left = iter(range(number - 1, -1, -1))
+
+    def checkpoint() -> None:
+        if next(left) == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return checkpoint
+
+
+def in_a_process(work: Callable[[], object]) -> bool:
+    """Do work in a process of its own; returns whether it was killed."""
+    return was_killed(started(work))
+
+
+def started(work: Callable[[], object]) -> int:
+    pid = os.fork()
+    if not pid:
+        code = 1
+        try:
+            work()
+            code = 0
+        finally:
+            os._exit(code)
+    return pid
+
+
+def was_killed(pid: int) -> bool:
+    """Wait for a process; whatever ends it but a kill is an error."""
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code not in {0, -signal.SIGKILL}:
+        raise SystemExit(f"a dispatcher ended with code {code}")
+    return code != 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,61 @@
+"""Dispatchers killed on their way, or doubled, on PostgreSQL, NATS and Redis: each task is there once."""
+
+import json
+
+import pytest
+
+from headcount.domain.records import JobRef
+from headcount.ports.task_queue import QueueDepth
+from tests.distributed.evidence import Witnesses, counted
+from tests.distributed.site import Site
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+
+TASKS = 500
+
+
+def dispatched(bare: Site, experiment: str) -> list[tuple[int, int]]:
+    """Run an experiment; returns each job with how often a dispatcher of it was killed."""
+    lines = bare.with_faults().run("tests.distributed.dispatches", experiment, str(TASKS)).splitlines()
+    return [(job["job_id"], job["killed"]) for job in map(json.loads, lines)]
+
+
+def test_a_dispatcher_killed_at_any_tenth_of_collecting_or_publishing_is_resumed_exactly(bare: Site) -> None:
+    jobs = dispatched(bare, "killed_at_each_checkpoint")
+    assert [killed for _, killed in jobs] == [1] * 22 + [0], "ten portions and the end, of collecting and publishing"
+    assert_each_task_is_there_once(bare, jobs)
+
+
+def test_dispatchers_killed_one_after_the_other_still_bring_the_job_on(bare: Site) -> None:
+    jobs = dispatched(bare, "killed_again_and_again")
+    ((_, killed),) = jobs
+    assert killed >= 11, "each wrote at most one more portion before it was killed"
+    assert_each_task_is_there_once(bare, jobs)
+
+
+def test_a_dispatcher_killed_between_two_engines_is_resumed_exactly(bare: Site) -> None:
+    jobs = dispatched(bare, "killed_in_each_gap")
+    assert [killed for _, killed in jobs] == [1, 1, 1]
+    assert_each_task_is_there_once(bare, jobs)
+
+
+def test_two_dispatchers_of_one_job_at_once_do_it_once(bare: Site) -> None:
+    jobs = dispatched(bare, "two_at_once")
+    assert [killed for _, killed in jobs] == [0] * 10
+    assert_each_task_is_there_once(bare, jobs)
+
+
+def assert_each_task_is_there_once(bare: Site, jobs: list[tuple[int, int]]) -> None:
+    """Ledger, job row, state manager and queue all have every task once, and a worker is handed each once."""
+    witnesses = Witnesses(bare)
+    try:
+        for job_id, _ in jobs:
+            witnesses.assert_ledger_is_whole(job_id, TASKS)
+            assert witnesses.ledger(job_id) == {"waiting": TASKS}
+            statement = "SELECT status, task_total, published_at IS NOT NULL FROM headcount_job WHERE id = %s"
+            assert witnesses.rows(statement, job_id) == [("STARTED", TASKS, True)]
+            assert witnesses.state(job_id) == counted(TASKS, 0)
+            assert witnesses.depth(job_id) == QueueDepth(pending=TASKS, in_flight=0, redelivered=0)
+            assert witnesses.claimed(JobRef(job_id, 1), 2 * TASKS) == list(range(TASKS))
+    finally:
+        witnesses.close()

@@ -1,0 +1,82 @@
+"""What the engines lose, or where they are away, while a job is under way."""
+
+import time
+
+import pytest
+from redis import Redis
+
+from headcount.testing.contracts.dispatcher_script import wait_until
+from tests.distributed import nats_admin
+from tests.distributed.live import Live
+from tests.distributed.timing import Took
+
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+
+TASKS = 500
+NATS_IS_DOWN_SECONDS = 5
+
+
+def test_a_redis_that_is_flushed_at_half_of_a_job_costs_no_result(running: Live, took: Took) -> None:
+    job_id = running.submit(TASKS)
+    with running.crew(job_id, hold_at=TASKS // 2) as crew:
+        crew.wait_until_held()
+        with Redis.from_url(running.site.servers.redis.url) as redis:
+            redis.flushall()
+        crew.go_on()
+        with took("FLUSHALL to final"):
+            running.wait_until_final(job_id)
+    assert (crew.saved, crew.lost, dict(crew.refused)) == (TASKS, 0, {})
+    running.evidence.assert_exact(job_id, saved=TASKS)
+
+
+def test_tasks_of_a_deleted_stream_are_published_again(running: Live, took: Took) -> None:
+    job_id = running.submit_published(TASKS)
+    with running.crew(job_id, hold_at=TASKS // 2) as crew:
+        crew.wait_until_held()
+        assert nats_admin.messages(running.site) >= TASKS // 4, "there are undelivered tasks to be lost"
+        nats_admin.delete_stream(running.site)
+        crew.go_on()
+        with took("stream deleted to final"):
+            running.wait_until_final(job_id)
+    assert running.evidence.events(job_id, "tasks.republished") >= 1
+    running.evidence.assert_exact(job_id, saved=TASKS)
+
+
+def test_tasks_of_a_deleted_consumer_are_handed_out_again(running: Live, took: Took) -> None:
+    job_id = running.submit_published(TASKS)
+    with running.crew(job_id, hold_at=TASKS // 2) as crew:
+        crew.wait_until_held()
+        assert nats_admin.messages(running.site) >= TASKS // 4, "there are undelivered tasks to be lost"
+        assert nats_admin.delete_consumers(running.site) == 1
+        crew.go_on()
+        with took("consumer deleted to final"):
+            running.wait_until_final(job_id)
+    running.evidence.assert_exact(job_id, saved=TASKS)
+
+
+def test_a_stream_that_is_deleted_before_anybody_claims_is_made_and_filled_again(running: Live, took: Took) -> None:
+    job_id = running.submit_published(TASKS)
+    nats_admin.delete_stream(running.site)
+    with took("stream deleted to final"), running.crew(job_id) as crew:
+        running.wait_until_final(job_id)
+    assert crew.saved == TASKS
+    running.evidence.assert_exact(job_id, saved=TASKS)
+
+
+def test_a_killed_nats_that_comes_back_lets_the_job_end(running: Live, took: Took) -> None:
+    nats = running.site.servers.nats
+    job_id = running.submit_published(TASKS)
+    with running.crew(job_id, hold_at=TASKS // 2) as crew:
+        crew.wait_until_held()
+        nats.kill()
+        back_at = time.monotonic() + NATS_IS_DOWN_SECONDS
+        try:
+            crew.go_on()
+            wait_until(lambda: crew.refused[503] > 0, "workers are told that the queue does not answer")
+            wait_until(lambda: time.monotonic() >= back_at, "it was down long enough", NATS_IS_DOWN_SECONDS + 1)
+        finally:
+            nats.start()
+        with took("NATS back to final"):
+            running.wait_until_final(job_id)
+    assert set(crew.refused) == {503}
+    running.evidence.assert_exact(job_id, saved=TASKS)
