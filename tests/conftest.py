@@ -1,9 +1,12 @@
 """What every test can ask for."""
 
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime
 
 import pytest
+from django.db import connection
+from pytest_django.plugin import DjangoDbBlocker
 
 from headcount.ports.deployment import Deployment
 from headcount.testing.clock import FrozenClock
@@ -31,3 +34,23 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Make the database of this run; at its end close what killed processes and ended threads left open.
+
+    PostgreSQL drops no database that has a session, and notices late that a process was killed.
+    """
+    yield
+    with django_db_blocker.unblock():
+        if connection.vendor == "postgresql":
+            _end_other_sessions()
+
+
+def _end_other_sessions() -> None:
+    others = "FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT pg_terminate_backend(pid, 10000) {others}")
+        cursor.execute(f"SELECT count(*) {others}")
+        assert cursor.fetchone() == (0,)
