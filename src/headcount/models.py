@@ -93,7 +93,7 @@ class Token(models.Model):
 
 
 class Job(models.Model):
-    """One batch of work that a user submits."""
+    """One batch of work that a user submits; ``set_aside`` of its tasks were cancelled before this run began."""
 
     project = models.ForeignKey(Project, on_delete=models.PROTECT, related_name="jobs")
     pipeline = models.ForeignKey(Pipeline, on_delete=models.PROTECT, null=True, related_name="jobs")
@@ -104,6 +104,8 @@ class Job(models.Model):
     run = models.PositiveIntegerField(default=1)
     priority = models.SmallIntegerField(default=0)
     failure_threshold = models.FloatField(default=0.5)
+    fail_fast = models.BooleanField(default=False)
+    set_aside = models.PositiveBigIntegerField(default=0)
     config = models.JSONField(default=dict)
     task_total = models.PositiveBigIntegerField(null=True)
     published_at = models.DateTimeField(null=True)
@@ -130,6 +132,10 @@ class Job(models.Model):
             models.CheckConstraint(
                 condition=Q(published_at__isnull=True) | Q(task_total__isnull=False),
                 name="headcount_job_published_after_collected",
+            ),
+            models.CheckConstraint(
+                condition=Q(set_aside=0) | Q(set_aside__lte=F("task_total")),
+                name="headcount_job_set_aside_within_total",
             ),
         )
         indexes = (
@@ -194,6 +200,7 @@ class JobStage(models.Model):
     """A stage's progress as it was last written down: for people, and the witness of last resort."""
 
     job = models.ForeignKey(Job, on_delete=models.CASCADE, related_name="stages")
+    run = models.PositiveIntegerField(default=1)
     stage = models.CharField(max_length=10, choices=[(stage, stage) for stage in Stage])
     total = models.PositiveBigIntegerField(null=True)
     done = models.PositiveBigIntegerField(default=0)
