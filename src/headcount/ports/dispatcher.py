@@ -1,6 +1,6 @@
 """The dispatcher: runs ``run_job`` somewhere, at least once, and again after a crash."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,9 +27,14 @@ class Dispatcher(Protocol):
     """Accepts jobs to run; where and when is its business.
 
     Methods raise ``EngineUnavailableError`` when the engine does not answer. ``enqueue`` is safe to repeat.
+
+    Attributes:
+        name: of the engine.
+        in_database: whether its testimony is read from the deployment's own database, over the caller's connection.
     """
 
     name: str
+    in_database: bool
 
     def enqueue(self, job: JobRef) -> None:
         """Have ``run_job`` run for this run; does nothing where it is already enqueued, running or done."""
@@ -39,3 +44,6 @@ class Dispatcher(Protocol):
 
     def testimony(self, job: JobRef) -> DispatchTestimony | None:
         """Return what the dispatcher knows of a run, None when it knows nothing."""
+
+    def testimonies(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, DispatchTestimony | None]:
+        """Return what ``testimony`` says of each run, in one request."""

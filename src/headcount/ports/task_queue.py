@@ -1,11 +1,12 @@
 """The queue: delivers the tasks of a job at least once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
 from headcount.domain.records import JobRef
+from headcount.ports.holdings import Holdings
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +34,14 @@ class TaskQueue(Protocol):
     """Delivers the ordinals of a run to whoever claims, at least once, under a lease.
 
     Every method raises ``EngineUnavailableError`` when the engine does not answer. All are safe to repeat.
+
+    Attributes:
+        name: of the engine.
+        in_database: whether it lives in the deployment's own database and is asked over the caller's connection.
     """
 
     name: str
+    in_database: bool
 
     def publish(self, job: JobRef, ordinals: Sequence[int], *, generation: int = 0) -> None:
         """Put tasks in the queue; one that is there already, or under a lease, is not put in twice.
@@ -61,6 +67,12 @@ class TaskQueue(Protocol):
 
     def depth(self, job: JobRef) -> QueueDepth | None:
         """Return what the queue knows of a run, None when it knows nothing of it."""
+
+    def depths(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, QueueDepth | None]:
+        """Return what ``depth`` says of each run, in far fewer requests than there are runs."""
+
+    def held_runs(self) -> Holdings:
+        """Return every run of which a message or anything made for it is there."""
 
     def remove(self, job: JobRef) -> None:
         """Forget a run: its messages, leases and whatever the engine made for it."""

@@ -5,7 +5,7 @@ lost is gone, what is delivered twice is delivered twice, and a call that failed
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
@@ -15,7 +15,8 @@ from headcount.domain.records import JobRef, StageProgress
 from headcount.domain.states import STATE_MANAGER_STAGES, Stage
 from headcount.errors import DispatchInterruptedError, EngineUnavailableError, PermanentError
 from headcount.ports.dispatcher import DispatchTestimony
-from headcount.ports.state_manager import Mark, Snapshot, Unknown
+from headcount.ports.holdings import HeldRun, Holdings
+from headcount.ports.state_manager import Mark, Silence, Snapshot, Unknown
 from headcount.ports.task_queue import Delivery, QueueDepth
 from headcount.testing.faults import Faults, breakable
 
@@ -32,6 +33,7 @@ class MemoryTaskQueue:
     """Delivers from dictionaries; a message has a sequence for life, as in a stream, and only that acknowledges it."""
 
     name = "memory"
+    in_database = False
 
     def __init__(self) -> None:
         self.faults = Faults("queue")
@@ -92,12 +94,17 @@ class MemoryTaskQueue:
     @breakable
     def depth(self, job: JobRef) -> QueueDepth | None:
         """Count the run's messages; None for a run that was never published, was removed or is lost."""
-        if job not in self._runs:
-            return None
-        messages = self._of(job)
-        in_flight = sum(message.leased_until is not None for message in messages)
-        redelivered = sum(message.deliveries > 1 for message in messages)
-        return QueueDepth(len(messages) - in_flight, in_flight, redelivered)
+        return self._depth(job)
+
+    @breakable
+    def depths(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, QueueDepth | None]:
+        """Count each run's messages."""
+        return {job: self._depth(job) for job in jobs}
+
+    @breakable
+    def held_runs(self) -> Holdings:
+        """Return every run that was published and not removed; since when is not kept."""
+        return _holdings(self._runs)
 
     @breakable
     def remove(self, job: JobRef) -> None:
@@ -131,6 +138,14 @@ class MemoryTaskQueue:
         """Return every run the queue knows of."""
         with self._lock:
             return frozenset(self._runs)
+
+    def _depth(self, job: JobRef) -> QueueDepth | None:
+        if job not in self._runs:
+            return None
+        messages = self._of(job)
+        in_flight = sum(message.leased_until is not None for message in messages)
+        redelivered = sum(message.deliveries > 1 for message in messages)
+        return QueueDepth(len(messages) - in_flight, in_flight, redelivered)
 
     def _of(self, job: JobRef) -> list[_Message]:
         return list(self._runs.get(job, {}).values())
@@ -166,6 +181,7 @@ class MemoryStateManager:
     """Counts marks in a dictionary for each run."""
 
     name = "memory"
+    in_database = False
 
     def __init__(self) -> None:
         self.faults = Faults("state manager")
@@ -191,6 +207,18 @@ class MemoryStateManager:
             return self._snapshot(job)
         except EngineUnavailableError as error:
             return Unknown(str(error))
+
+    def snapshots(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, Snapshot | Unknown]:
+        """Return the counts of each run."""
+        try:
+            return self._snapshots(jobs)
+        except EngineUnavailableError as error:
+            return dict.fromkeys(jobs, Unknown(str(error)))
+
+    @breakable
+    def held_runs(self) -> Holdings:
+        """Return every run that is counted; since when is not kept."""
+        return _holdings(self._runs)
 
     def all_tasks_processed(self, job: JobRef) -> bool | None:
         """Whether both stages are complete; None where the state manager cannot testify."""
@@ -231,6 +259,13 @@ class MemoryStateManager:
 
     @breakable
     def _snapshot(self, job: JobRef) -> Snapshot | Unknown:
+        return self._known(job)
+
+    @breakable
+    def _snapshots(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, Snapshot | Unknown]:
+        return {job: self._known(job) for job in jobs}
+
+    def _known(self, job: JobRef) -> Snapshot | Unknown:
         return self._runs[job].snapshot() if job in self._runs else _absent(job)
 
     @breakable
@@ -240,13 +275,18 @@ class MemoryStateManager:
 
 
 def _absent(job: JobRef) -> Unknown:
-    return Unknown(f"the state manager has no counts of job {job.job_id}, run {job.run}")
+    return Unknown(f"the state manager has no counts of job {job.job_id}, run {job.run}", Silence.ABSENT)
+
+
+def _holdings(jobs: Iterable[JobRef]) -> Holdings:
+    return Holdings(tuple(HeldRun(job) for job in sorted(jobs)))
 
 
 class MemoryDispatcher:
     """Keeps runs in a dictionary until somebody takes them up with ``run_next``; there is no thread."""
 
     name = "memory"
+    in_database = False
 
     def __init__(self, max_attempts: int = 10) -> None:
         self.faults = Faults("dispatcher")
@@ -270,6 +310,11 @@ class MemoryDispatcher:
     def testimony(self, job: JobRef) -> DispatchTestimony | None:
         """Return what is known of a run."""
         return self._runs.get(job)
+
+    @breakable
+    def testimonies(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, DispatchTestimony | None]:
+        """Return what is known of each run."""
+        return {job: self._runs.get(job) for job in jobs}
 
     def run_next(self, run: Callable[[JobRef], None], abandon: Callable[[JobRef, str], None]) -> JobRef | None:
         """Take up the oldest due run and do it here; returns which it was, None when none is due.

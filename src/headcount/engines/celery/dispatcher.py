@@ -1,6 +1,6 @@
 """The dispatcher on Celery: accepts runs, sends them to workers, testifies from its own table."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 
 from headcount.clock import Clock
@@ -31,6 +31,7 @@ class CeleryDispatcher:
     """
 
     name = "celery"
+    in_database = True
 
     def __init__(
         self, settings: Settings, clock: Clock, mode_of: Callable[[JobRef], DispatchMode], publisher: Publisher
@@ -55,6 +56,10 @@ class CeleryDispatcher:
     def testimony(self, job: JobRef) -> DispatchTestimony | None:
         """Return the table's word; the broker is not asked."""
         return rows.testimony(job)
+
+    def testimonies(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, DispatchTestimony | None]:
+        """Return the table's word of each run, in one statement."""
+        return rows.testimonies(jobs)
 
     def send_again(self, message: Message, delay: timedelta) -> None:
         """Send the same message once more, to be taken up after ``delay``."""

@@ -1,6 +1,6 @@
 """What the dispatcher's table says and how it changes: each change is one conditional UPDATE."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -118,7 +118,19 @@ def testimony(job: JobRef) -> DispatchTestimony | None:
     """Return what the row says of a run, None where there is no row."""
     with _answering():
         row = _of(job).first()
-    return None if row is None else DispatchTestimony(row.state, row.attempts, row.error or None)
+    return None if row is None else _testimony(row)
+
+
+def testimonies(jobs: Sequence[JobRef]) -> Mapping[JobRef, DispatchTestimony | None]:
+    """Return what the rows say of each run, None where there is no row; one statement."""
+    with _answering():
+        rows = list(Dispatch.objects.filter(job_id__in=sorted({job.job_id for job in jobs})))
+    found = {JobRef(row.job_id, row.run): _testimony(row) for row in rows}
+    return {job: found.get(job) for job in jobs}
+
+
+def _testimony(row: Dispatch) -> DispatchTestimony:
+    return DispatchTestimony(row.state, row.attempts, row.error or None)
 
 
 def _of(job: JobRef) -> QuerySet[Dispatch]:

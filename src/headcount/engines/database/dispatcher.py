@@ -1,7 +1,7 @@
 """The dispatcher in the database: a row for each run, and runner threads that hold a lease on what they run."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -26,6 +26,7 @@ class DatabaseDispatcher:
     """Accepts runs as rows; a ``Runner``, here or in another process, takes them up."""
 
     name = "database"
+    in_database = True
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -56,7 +57,18 @@ class DatabaseDispatcher:
         """Return the row's word."""
         with answering():
             row = Dispatch.objects.filter(job_id=job.job_id, run=job.run).first()
-        return None if row is None else DispatchTestimony(row.state, row.attempts, row.error or None)
+        return None if row is None else _testimony(row)
+
+    def testimonies(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, DispatchTestimony | None]:
+        """Return each row's word, in one statement."""
+        with answering():
+            rows = list(Dispatch.objects.filter(job_id__in=sorted({job.job_id for job in jobs})))
+        found = {JobRef(row.job_id, row.run): _testimony(row) for row in rows}
+        return {job: found.get(job) for job in jobs}
+
+
+def _testimony(row: Dispatch) -> DispatchTestimony:
+    return DispatchTestimony(row.state, row.attempts, row.error or None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """The queue in the database: a row for each task that is waiting or under a lease."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
@@ -10,10 +10,17 @@ from django.db.models import Count, Q, QuerySet
 from headcount.domain.records import JobRef
 from headcount.engines.database.models import QueueMessage
 from headcount.errors import EngineUnavailableError
+from headcount.ports.holdings import HeldRun, Holdings
 from headcount.ports.task_queue import Delivery, QueueDepth
 from headcount.statements import Statements, as_json, write_transaction
 
 _SQL = Statements("headcount.engines.database.sql")
+_NOTHING = QueueDepth(0, 0, 0)
+_COUNTS = {
+    "pending": Count("id", filter=Q(ready=True)),
+    "in_flight": Count("id", filter=Q(ready=False)),
+    "redelivered": Count("id", filter=Q(deliveries__gt=1)),
+}
 
 
 @contextmanager
@@ -33,6 +40,7 @@ class DatabaseTaskQueue:
     """
 
     name = "database"
+    in_database = True
 
     def publish(self, job: JobRef, ordinals: Sequence[int], *, generation: int = 0) -> None:
         """Put tasks in the queue; the unique key makes a repetition a no-op, deliberate or not."""
@@ -76,12 +84,22 @@ class DatabaseTaskQueue:
     def depth(self, job: JobRef) -> QueueDepth | None:
         """Count the run's messages; a queue in the database knows every run, if only that it has none."""
         with answering():
-            counts = QueueMessage.objects.filter(job_id=job.job_id, run=job.run).aggregate(
-                pending=Count("id", filter=Q(ready=True)),
-                in_flight=Count("id", filter=Q(ready=False)),
-                redelivered=Count("id", filter=Q(deliveries__gt=1)),
-            )
+            counts = QueueMessage.objects.filter(job_id=job.job_id, run=job.run).aggregate(**_COUNTS)
         return QueueDepth(**counts)
+
+    def depths(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, QueueDepth | None]:
+        """Count the messages of each run, in one statement."""
+        of_jobs = QueueMessage.objects.filter(job_id__in=sorted({job.job_id for job in jobs}))
+        with answering():
+            counted = list(of_jobs.values_list("job_id", "run").annotate(**_COUNTS).order_by())
+        found = {JobRef(job_id, run): QueueDepth(*counts) for job_id, run, *counts in counted}
+        return {job: found.get(job, _NOTHING) for job in jobs}
+
+    def held_runs(self) -> Holdings:
+        """Return every run with a message; rows do not tell since when."""
+        with answering():
+            runs = list(QueueMessage.objects.order_by("job_id", "run").values_list("job_id", "run").distinct())
+        return Holdings(tuple(HeldRun(JobRef(*run)) for run in runs))
 
     def remove(self, job: JobRef) -> None:
         """Delete every message of a run."""

@@ -11,7 +11,8 @@ from headcount.domain.states import STATE_MANAGER_STAGES, Stage
 from headcount.engines.database.models import RunState, StateMark
 from headcount.engines.database.queue import answering
 from headcount.errors import EngineUnavailableError
-from headcount.ports.state_manager import Mark, Snapshot, Unknown
+from headcount.ports.holdings import HeldRun, Holdings
+from headcount.ports.state_manager import Mark, Silence, Snapshot, Unknown
 from headcount.statements import Statements, as_json, write_transaction
 
 _SQL = Statements("headcount.engines.database.sql")
@@ -23,6 +24,7 @@ class DatabaseStateManager:
     """Counts marks in two statements: insert those that are new, add their number to the run's counts."""
 
     name = "database"
+    in_database = True
 
     def initialise(self, job: JobRef, total: int) -> None:
         """Begin to account for a run; a run that is known already stays as it is."""
@@ -41,9 +43,17 @@ class DatabaseStateManager:
                 row = RunState.objects.filter(job_id=job.job_id, run=job.run).first()
         except EngineUnavailableError as error:
             return Unknown(str(error))
-        if row is None:
-            return _absent(job)
-        return _snapshot(row.total, row.process_done, row.process_failed, row.results_done, row.results_failed)
+        return _absent(job) if row is None else _testimony(row)
+
+    def snapshots(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, Snapshot | Unknown]:
+        """Return the counts of each run, in one statement."""
+        try:
+            with answering():
+                rows = list(RunState.objects.filter(job_id__in=sorted({job.job_id for job in jobs})))
+        except EngineUnavailableError as error:
+            return dict.fromkeys(jobs, Unknown(str(error)))
+        found = {JobRef(row.job_id, row.run): _testimony(row) for row in rows}
+        return {job: found.get(job) or _absent(job) for job in jobs}
 
     def all_tasks_processed(self, job: JobRef) -> bool | None:
         """Whether both stages are complete; None where the run is not known."""
@@ -65,6 +75,14 @@ class DatabaseStateManager:
         """Delete a run's counts and marks."""
         with answering(), write_transaction():
             self._forget(job)
+
+    def held_runs(self) -> Holdings:
+        """Return every run with a row of counts or a mark; rows do not tell since when."""
+        with answering():
+            counted = RunState.objects.values_list("job_id", "run")
+            marked = StateMark.objects.values_list("job_id", "run")
+            runs = sorted(counted.union(marked))
+        return Holdings(tuple(HeldRun(JobRef(*run)) for run in runs))
 
     def _account(self, job: JobRef, marks: Sequence[Mark]) -> Snapshot | Unknown:
         run = {"job_id": job.job_id, "run": job.run}
@@ -108,6 +126,10 @@ def _added(new: Mapping[tuple[str, bool], int]) -> dict[str, int]:
     return added
 
 
+def _testimony(row: RunState) -> Snapshot:
+    return _snapshot(row.total, row.process_done, row.process_failed, row.results_done, row.results_failed)
+
+
 def _snapshot(
     total: int, process_done: int, process_failed: int, results_done: int, results_failed: int, *, newly: int = 0
 ) -> Snapshot:
@@ -117,7 +139,7 @@ def _snapshot(
 
 
 def _absent(job: JobRef) -> Unknown:
-    return Unknown(f"the state manager has no counts of job {job.job_id}, run {job.run}")
+    return Unknown(f"the state manager has no counts of job {job.job_id}, run {job.run}", Silence.ABSENT)
 
 
 def _chunks(marks: Iterable[Mark]) -> Iterator[list[Mark]]:
