@@ -36,7 +36,7 @@ class TestAnyOrder(TestCase):
         job = make_job()
         highest: dict[Stage, StageProgress] = {}
         for stages in writes:
-            progress.write(job.id, stages, EPOCH)
+            progress.write(job.ref, stages, EPOCH)
             for item in stages:
                 held = highest.get(item.stage, item)
                 done, failed = max(held.done, item.done), max(held.failed, item.failed)
@@ -54,30 +54,30 @@ def test_a_job_without_rows_has_no_progress() -> None:
 def test_only_progress_moves_the_time() -> None:
     job = make_job()
     for minute, done in enumerate([1, 1, 0, 2]):
-        progress.write(job.id, [StageProgress(Stage.PROCESS, 5, done)], EPOCH + timedelta(minutes=minute))
+        progress.write(job.ref, [StageProgress(Stage.PROCESS, 5, done)], EPOCH + timedelta(minutes=minute))
     assert progress.last_moved_at(job.id) == EPOCH + timedelta(minutes=3)
-    progress.write(job.id, [StageProgress(Stage.PROCESS, 5, 1)], EPOCH + timedelta(hours=1))
+    progress.write(job.ref, [StageProgress(Stage.PROCESS, 5, 1)], EPOCH + timedelta(hours=1))
     assert progress.last_moved_at(job.id) == EPOCH + timedelta(minutes=3)
 
 
 def test_counts_above_the_total_are_refused() -> None:
     job = make_job()
-    progress.write(job.id, [StageProgress(Stage.PROCESS, 3, 2, 1)], EPOCH)
+    progress.write(job.ref, [StageProgress(Stage.PROCESS, 3, 2, 1)], EPOCH)
     with pytest.raises(IntegrityError, match="headcount_stage_counts_within_total"), transaction.atomic():
-        progress.write(job.id, [StageProgress(Stage.PROCESS, 3, 3, 1)], EPOCH)
+        progress.write(job.ref, [StageProgress(Stage.PROCESS, 3, 3, 1)], EPOCH)
     assert progress.of(job.id).stage(Stage.PROCESS) == StageProgress(Stage.PROCESS, 3, 2, 1)
 
 
 def test_jobs_do_not_share_progress() -> None:
     one, other = make_job(), make_job()
-    progress.write(one.id, [StageProgress(Stage.COLLECT, 2, 2)], EPOCH)
+    progress.write(one.ref, [StageProgress(Stage.COLLECT, 2, 2)], EPOCH)
     assert progress.of(other.id) == JobProgress()
 
 
 def test_named_counts_stand_with_the_results() -> None:
     job = make_job()
     progress.write_named_counts(job.id, {"lost": 1})
-    progress.write(job.id, [StageProgress(stage, 2) for stage in Stage], EPOCH)
+    progress.write(job.ref, [StageProgress(stage, 2) for stage in Stage], EPOCH)
     progress.write_named_counts(job.id, {"detections": 3})
     assert progress.named_counts(job.id) == {"detections": 3}
     assert JobStage.objects.get(job_id=job.id, stage="collect").counts == {}
@@ -90,7 +90,7 @@ def test_many_writers_at_once_leave_the_highest(at_once: AtOnce) -> None:
     at_once(
         [
             lambda number=number, order=order: [
-                progress.write(job.id, [StageProgress(stage, 100, done) for stage in order], EPOCH)
+                progress.write(job.ref, [StageProgress(stage, 100, done) for stage in order], EPOCH)
                 for done in range(number, 40, 8)
             ]
             for number, order in enumerate(orders)

@@ -32,7 +32,7 @@ def collect(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint = nev
         checkpoint()
         alone = alone and _write(job, size, chunk) == len(chunk)
         size = size + len(chunk) if alone else _collect_missing(job, chunk)
-        progress.write(job.id, [StageProgress(Stage.COLLECT, None, size)], deployment.clock())
+        progress.write(job.ref, [StageProgress(Stage.COLLECT, None, size)], deployment.clock())
     checkpoint()
     _note_total(deployment, job, size)
     return size
@@ -84,5 +84,5 @@ def _note_total(deployment: Deployment, job: JobRecord, total: int) -> None:
     with write_transaction():
         jobs.set_task_total(job.id, job.run, total)
         collected = StageProgress(Stage.COLLECT, total, total)
-        progress.write(job.id, [collected, *[StageProgress(stage, total) for stage in STATE_MANAGER_STAGES]], now)
+        progress.write(job.ref, [collected, *[StageProgress(stage, total) for stage in STATE_MANAGER_STAGES]], now)
         events.append(job.ref, Event("job.collected", f"{total} tasks collected"), now)

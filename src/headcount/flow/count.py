@@ -59,4 +59,4 @@ def _marks(tasks: Iterable[tuple[int, bool]]) -> Iterator[Mark]:
 def _write_progress(deployment: Deployment, job: JobRecord, snapshot: Snapshot) -> None:
     now = deployment.clock()
     if snapshot.all_tasks_processed or deployment.throttles.progress.allows(job.ref, now):
-        progress.write(job.id, snapshot.stages, now)
+        progress.write(job.ref, snapshot.stages, now)

@@ -83,4 +83,4 @@ def _write_verdict(deployment: Deployment, job: JobRecord, decision: Verdict, co
 def _level_progress(deployment: Deployment, job: JobRecord, counts: TaskCounts) -> None:
     stages = [StageProgress(stage, job.task_total, counts.saved, counts.failed) for stage in STATE_MANAGER_STAGES]
     collected = StageProgress(Stage.COLLECT, job.task_total, counts.total)
-    progress.write(job.id, [collected, *stages], deployment.clock())
+    progress.write(job.ref, [collected, *stages], deployment.clock())

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 
-from headcount.domain.records import JobProgress, StageProgress
+from headcount.domain.records import JobProgress, JobRef, StageProgress
 from headcount.domain.states import Stage
 from headcount.models import JobStage
 from headcount.statements import Statements, as_json
@@ -11,10 +11,13 @@ from headcount.statements import Statements, as_json
 _SQL = Statements("headcount.store.sql")
 
 
-def write(job_id: int, stages: Iterable[StageProgress], now: datetime) -> None:
-    """Raise the counts of stages to what is given; a lower number than what is written changes nothing."""
+def write(job: JobRef, stages: Iterable[StageProgress], now: datetime) -> None:
+    """Raise the counts of stages to what is given; a lower number than what is written changes nothing.
+
+    A later run starts anew with what is given for it; what an earlier run still has to say changes nothing.
+    """
     items = sorted([stage.stage, stage.total, stage.done, stage.failed] for stage in stages)
-    _SQL.run("write_progress", {"job_id": job_id, "stages": as_json(items), "now": now})
+    _SQL.run("write_progress", {"job_id": job.job_id, "run": job.run, "stages": as_json(items), "now": now})
 
 
 def write_named_counts(job_id: int, counts: Mapping[str, int]) -> None:
