@@ -298,3 +298,19 @@ class OutboxEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.topic} for job {self.job_id}"
+
+
+class RepairTurn(models.Model):
+    """Who repairs a run has its turn until then; the job may be gone, so it is named by number only."""
+
+    job_id = models.BigIntegerField()
+    run = models.PositiveIntegerField()
+    held_until = models.DateTimeField()
+
+    class Meta:
+        """Constraints."""
+
+        constraints = (models.UniqueConstraint("job_id", "run", name="headcount_repair_turn_once"),)
+
+    def __str__(self) -> str:
+        return f"repair of job {self.job_id}, run {self.run}"

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import structlog
 
+from headcount import metrics
 from headcount.domain.records import AccountedTask, JobRecord, StageProgress
 from headcount.domain.states import STATE_MANAGER_STAGES, TaskState
 from headcount.flow.forget import forget_if_ended
@@ -24,16 +25,30 @@ def count(deployment: Deployment, job: JobRecord, tasks: Sequence[AccountedTask]
     Raises:
         EngineUnavailableError: the state manager does not answer; the ledger is ahead of it until it does.
     """
-    answer = deployment.state.account(job.ref, list(_marks((task.ordinal, task.failed) for task in tasks)))
+    marks = list(_marks((task.ordinal, task.failed) for task in tasks))
+    answer = deployment.state.account(job.ref, marks)
     if isinstance(answer, Unknown):
-        if jobs.get(job.id).is_final:
-            return False
-        _log.warning("state.unknown", job=job.id, reason=answer.reason, used_instead="the ledger")
-        answer = rebuild(deployment, job)
-        if forget_if_ended(deployment, job.ref):
-            return False
-    _write_progress(deployment, job, answer)
-    return answer.all_tasks_processed
+        return _count_anew(deployment, job, marks)
+    return _note(deployment, job, answer)
+
+
+def _count_anew(deployment: Deployment, job: JobRecord, marks: Sequence[Mark]) -> bool:
+    """Rebuild what was lost, one thread of this process at a time: whoever waited finds it there and counts on."""
+    with deployment.rebuilding.holding(job.ref):
+        answer = deployment.state.account(job.ref, marks)
+        if isinstance(answer, Unknown):
+            if jobs.get(job.id).is_final:
+                return False
+            _warn(job, answer)
+            answer = rebuild(deployment, job)
+            if forget_if_ended(deployment, job.ref):
+                return False
+    return _note(deployment, job, answer)
+
+
+def _warn(job: JobRecord, answer: Unknown) -> None:
+    _log.warning("state.fallback", job=job.id, reason=answer.reason, used_instead="the ledger")
+    metrics.state_fallbacks.labels(answer.silence).inc()
 
 
 def rebuild(deployment: Deployment, job: JobRecord) -> Snapshot:
@@ -56,7 +71,9 @@ def _marks(tasks: Iterable[tuple[int, bool]]) -> Iterator[Mark]:
             yield Mark(stage, ordinal, failed)
 
 
-def _write_progress(deployment: Deployment, job: JobRecord, snapshot: Snapshot) -> None:
+def _note(deployment: Deployment, job: JobRecord, snapshot: Snapshot) -> bool:
+    """Write the progress down, not too often; returns whether every task is accounted."""
     now = deployment.clock()
     if snapshot.all_tasks_processed or deployment.throttles.progress.allows(job.ref, now):
         progress.write(job.ref, snapshot.stages, now)
+    return snapshot.all_tasks_processed

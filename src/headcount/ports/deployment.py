@@ -9,6 +9,7 @@ from headcount.clock import Clock, Throttle
 from headcount.conf import Settings
 from headcount.domain.lease_token import signing_key
 from headcount.errors import BadInputError
+from headcount.locks import KeyedLocks
 from headcount.ports.dispatcher import Dispatcher
 from headcount.ports.job_kind import JobKind
 from headcount.ports.state_manager import AsyncJobStateManager
@@ -35,6 +36,7 @@ class Deployment:
     clock: Clock
     settings: Settings
     throttles: Throttles = field(default_factory=Throttles)
+    rebuilding: KeyedLocks = field(default_factory=KeyedLocks)
 
     @cached_property
     def lease_key(self) -> bytes:
