@@ -68,6 +68,20 @@ def test_counts_above_the_total_are_refused() -> None:
     assert progress.of(job.id).stage(Stage.PROCESS) == StageProgress(Stage.PROCESS, 3, 2, 1)
 
 
+def test_a_row_that_cannot_be_true_is_replaced_by_what_is_given() -> None:
+    job = make_job()
+    progress.write(job.ref, [StageProgress(Stage.PROCESS, 3, 3)], EPOCH)
+    assert progress.write(job.ref, [StageProgress(Stage.PROCESS, 3, 2, 1)], EPOCH)
+    assert progress.of(job.id).stage(Stage.PROCESS) == StageProgress(Stage.PROCESS, 3, 2, 1)
+
+
+def test_a_write_says_whether_it_changed_anything() -> None:
+    job = make_job()
+    writes = [(None, 1), (None, 1), (5, 1), (5, 0), (None, 0), (5, 2), (5, 2)]
+    said = [progress.write(job.ref, [StageProgress(Stage.PROCESS, *write)], EPOCH) for write in writes]
+    assert said == [True, False, True, False, False, True, False]
+
+
 def test_jobs_do_not_share_progress() -> None:
     one, other = make_job(), make_job()
     progress.write(one.ref, [StageProgress(Stage.COLLECT, 2, 2)], EPOCH)

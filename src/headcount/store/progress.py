@@ -11,13 +11,16 @@ from headcount.statements import Statements, as_json
 _SQL = Statements("headcount.store.sql")
 
 
-def write(job: JobRef, stages: Iterable[StageProgress], now: datetime) -> None:
-    """Raise the counts of stages to what is given; a lower number than what is written changes nothing.
+def write(job: JobRef, stages: Iterable[StageProgress], now: datetime) -> bool:
+    """Raise the counts of stages to what is given; returns whether that changed anything.
 
-    A later run starts anew with what is given for it; what an earlier run still has to say changes nothing.
+    A lower number than what is written changes nothing, unless both cannot be true of so many tasks: then somebody has
+    been at the row, and what is given replaces it. A later run starts anew with what is given for it; what an earlier
+    run still has to say changes nothing.
     """
     items = sorted([stage.stage, stage.total, stage.done, stage.failed] for stage in stages)
-    _SQL.run("write_progress", {"job_id": job.job_id, "run": job.run, "stages": as_json(items), "now": now})
+    parameters = {"job_id": job.job_id, "run": job.run, "stages": as_json(items), "now": now}
+    return _SQL.run("write_progress", parameters) > 0
 
 
 def write_named_counts(job_id: int, counts: Mapping[str, int]) -> None:
