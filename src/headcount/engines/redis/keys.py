@@ -36,8 +36,8 @@ class KeyNames:
 
     @property
     def pattern(self) -> str:
-        """What SCAN matches every key of every run with."""
-        return f"{self.deployment}:{{job:*"
+        """What SCAN matches every key of this deployment with."""
+        return f"{self.deployment}:*"
 
     def run_of(self, key: str) -> JobRef | None:
         """Return the run a key belongs to, or None where it is not of a run of this deployment."""

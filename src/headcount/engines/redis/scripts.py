@@ -24,6 +24,18 @@ class Script:
         except NoScriptError:
             return client.eval(self.text, len(keys), *keys, *arguments)
 
+    def run_each(self, client: Redis, calls: Sequence[tuple[Sequence[str], Sequence[str | bytes | int]]]) -> list[Any]:
+        """Run it once for each call, given as keys and arguments, in one round trip; returns what each returns.
+
+        A call that fails returns its error and leaves the others alone.
+        """
+        pipeline: Any = client.pipeline(transaction=False)
+        pipeline.execute_command("SCRIPT", "LOAD", self.text)
+        for keys, arguments in calls:
+            pipeline.execute_command("EVALSHA", self.digest, len(keys), *keys, *arguments)
+        answers: list[Any] = pipeline.execute(raise_on_error=False)[1:]
+        return answers
+
 
 def load(name: str) -> Script:
     """Return the script ``lua/<name>.lua``, opened by what every script knows of a run."""

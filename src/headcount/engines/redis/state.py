@@ -1,8 +1,10 @@
 """The state manager on Redis: bitmaps of what is done, one atomic round trip for each batch."""
 
 import secrets
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
+
+from redis import RedisError
 
 from headcount.domain.records import JobRef, StageProgress
 from headcount.domain.states import STATE_MANAGER_STAGES, Stage
@@ -12,7 +14,8 @@ from headcount.engines.redis.inspection import RedisInspection
 from headcount.engines.redis.keys import KeyNames
 from headcount.engines.redis.marks import StageBits, bits_of, ordinals_of
 from headcount.errors import EngineUnavailableError
-from headcount.ports.state_manager import Mark, Snapshot, Unknown
+from headcount.ports.holdings import Holdings
+from headcount.ports.state_manager import Mark, Silence, Snapshot, Unknown
 
 _INITIALISE = scripts.load("initialise")
 _ACCOUNT = scripts.load("account")
@@ -21,6 +24,7 @@ _REBUILD = scripts.load("rebuild")
 
 _NONCE_BYTES = 8
 _NOTHING_BEFORE = (b"", b"", b"")
+_ABSENT = [b"absent"]
 
 
 class RedisStateManager:
@@ -34,6 +38,7 @@ class RedisStateManager:
     """
 
     name = "redis"
+    in_database = False
     STAGES = STATE_MANAGER_STAGES
 
     def __init__(self, url: str, *, deployment: str, identity: str, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
@@ -67,11 +72,19 @@ class RedisStateManager:
         return self._testimony(job, answer)
 
     def snapshot(self, job: JobRef) -> Snapshot | Unknown:
-        """Return the counts; where there are none, a second round trip finds out why."""
+        """Return the counts; where there are none, further round trips find out why."""
+        return self.snapshots([job])[job]
+
+    def snapshots(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, Snapshot | Unknown]:
+        """Return the counts of each run in one round trip; where some have none, three more find out why."""
+        calls = [(self._keys(job), (self._identity, *ordinals_of(()))) for job in jobs]
         try:
-            return self.account(job, ())
+            with answering():
+                answers = dict(zip(jobs, _ACCOUNT.run_each(self._client, calls), strict=True))
         except EngineUnavailableError as error:
-            return Unknown(str(error))
+            return dict.fromkeys(jobs, Unknown(str(error)))
+        absent = self._absences([job for job, answer in answers.items() if answer == _ABSENT])
+        return {job: absent.get(job) or self._read(job, answer) for job, answer in answers.items()}
 
     def all_tasks_processed(self, job: JobRef) -> bool | None:
         """Whether both stages are complete, in one round trip; None where the state manager cannot testify."""
@@ -109,29 +122,59 @@ class RedisStateManager:
             arguments += [accounted_before, bytes(bits.accounted), bytes(bits.failed)]
         return self._run(_REBUILD, job, *arguments)
 
+    def held_runs(self) -> Holdings:
+        """Return every run that has a key under the deployment's prefix, found by SCAN."""
+        return self.inspection.holdings()
+
     def _run(self, script: scripts.Script, job: JobRef, *arguments: str | bytes | int) -> Any:
-        keys = (*self._names.of_run(job), *self._names.scratch(job))
-        return script.run(self._client, keys, (self._identity, *arguments))
+        return script.run(self._client, self._keys(job), (self._identity, *arguments))
+
+    def _keys(self, job: JobRef) -> tuple[str, ...]:
+        return (*self._names.of_run(job), *self._names.scratch(job))
 
     def _sign_index(self) -> None:
         """Only a change signs the database index: one that was merely read still tells that nobody has used it."""
         self._client.set(self._names.identity, self._identity, nx=True)
 
     def _testimony(self, job: JobRef, answer: Sequence[Any]) -> Snapshot | Unknown:
-        return _snapshot(answer) if _is_known(answer) else Unknown(self._why_unknown(job, answer))
+        if answer == _ABSENT:
+            return Unknown(self.inspection.why_absent([job])[job], Silence.ABSENT)
+        return _snapshot(answer) if _is_known(answer) else _broken(job, answer)
 
-    def _why_unknown(self, job: JobRef, answer: Sequence[Any]) -> str:
-        word, *details = (part.decode() for part in answer)
-        whose = f"the state of job {job.job_id}, run {job.run} in Redis"
-        match word:
-            case "absent":
-                return self.inspection.why_absent(job)
-            case "foreign":
-                return f"{whose} is of another deployment of the same name, or from before the secret key changed"
-            case "broken":
-                return f"{whose} is not whole: {', '.join(details)} was lost or does not belong to it"
-            case _:
-                return f"{whose} claims to be complete, but its counts do not agree with its marks"
+    def _read(self, job: JobRef, answer: Sequence[Any] | RedisError) -> Snapshot | Unknown:
+        if isinstance(answer, RedisError):
+            return Unknown(f"Redis refuses to tell of job {job.job_id}, run {job.run}: {answer}")
+        return self._testimony(job, answer)
+
+    def _absences(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, Unknown]:
+        """A run that is absent is told as absent, even where Redis then stops to answer why."""
+        if not jobs:
+            return {}
+        try:
+            reasons = self.inspection.why_absent(jobs)
+            elsewhere = self.inspection.elsewhere(jobs)
+        except EngineUnavailableError as error:
+            return {job: Unknown(f"Redis has no state of it, and then: {error}", Silence.ABSENT) for job in jobs}
+        return {job: _absence(reasons[job], elsewhere.get(job)) for job in jobs}
+
+
+def _absence(reason: str, index: int | None) -> Unknown:
+    if index is None:
+        return Unknown(reason, Silence.ABSENT)
+    return Unknown(f"{reason}; it lies under database index {index}: correct HEADCOUNT_STATE_URL", Silence.ELSEWHERE)
+
+
+def _broken(job: JobRef, answer: Sequence[Any]) -> Unknown:
+    word, *details = (part.decode() for part in answer)
+    whose = f"the state of job {job.job_id}, run {job.run} in Redis"
+    match word:
+        case "foreign":
+            reason = f"{whose} is of another deployment of the same name, or from before the secret key changed"
+        case "broken":
+            reason = f"{whose} is not whole: {', '.join(details)} was lost or does not belong to it"
+        case _:
+            reason = f"{whose} claims to be complete, but its counts do not agree with its marks"
+    return Unknown(reason, Silence.BROKEN)
 
 
 def _is_known(answer: Sequence[Any]) -> bool:
