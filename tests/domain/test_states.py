@@ -22,9 +22,9 @@ LEGAL = {
     STARTED: {RETRY, CANCELING, SUCCESS, FAILURE, REVOKED},
     RETRY: {STARTED, CANCELING, SUCCESS, FAILURE, REVOKED},
     CANCELING: {REVOKED},
-    SUCCESS: set(),
-    FAILURE: set(),
-    REVOKED: set(),
+    SUCCESS: {CREATED},
+    FAILURE: {CREATED},
+    REVOKED: {CREATED},
 }
 """The whole table, written out, so that a change of any pair is a change here."""
 

@@ -3,8 +3,9 @@
 from collections.abc import Callable
 
 import pytest
+from django.db import transaction
 
-from headcount.domain.records import JobRecord, JobRef, Outcome, TaskCounts
+from headcount.domain.records import Event, JobRecord, JobRef, Outcome, TaskCounts
 from headcount.domain.states import FINAL_STATES, JobState, from_states
 from headcount.domain.verdict import Verdict, cancelled, given_up, verdict
 from headcount.models import Certificate, Job, JobEvent, OutboxEntry
@@ -25,6 +26,7 @@ def finish(job: JobRef, decision: Verdict, counts: TaskCounts = DONE) -> bool:
 
 
 MOVES: dict[JobState, Callable[[JobRef], bool]] = {
+    JobState.CREATED: lambda job: transitions.retry(job, 0, Event("job.retried", "asked"), EPOCH),
     JobState.PENDING: lambda job: transitions.pend(job, EPOCH),
     JobState.STARTED: lambda job: transitions.start(job, EPOCH),
     JobState.CANCELING: lambda job: transitions.begin_cancel(job, "asked", EPOCH),
@@ -59,7 +61,8 @@ def test_only_legal_moves_are_made_and_each_leaves_one_event(source: str, target
     legal = source in from_states(target)
     assert MOVES[target](job.ref) == legal
     ends = int(legal and target.is_final)
-    assert footprints(job) == (target if legal else source, int(legal), ends, ends)
+    errands = int(legal and (target.is_final or target is JobState.CREATED))
+    assert footprints(job) == (target if legal else source, int(legal), ends, errands)
     assert not MOVES[target](job.ref)
     assert footprints(job)[1] == int(legal)
 
@@ -162,3 +165,34 @@ def test_the_last_result_and_giving_up_at_once_agree(at_once: AtOnce) -> None:
         assert accounted
         assert jobs.get(job.id).status == ("REVOKED" if gone else "STARTED")
         assert finish(job.ref, SUCCESS) != gone
+
+
+def test_a_retry_is_the_next_run_which_nothing_has_happened_to() -> None:
+    job = job_in("STARTED")
+    finish(job.ref, FAILURE)
+    assert transitions.retry(job.ref, 0, Event("job.retried", "asked"), EPOCH)
+    row = Job.objects.get(pk=job.id)
+    assert (row.run, row.status, row.set_aside) == (2, "CREATED", 0)
+    assert (row.started_at, row.published_at, row.finished_at) == (None, None, None)
+    assert [(errand.topic, errand.job) for errand in outbox.undelivered(job=JobRef(job.id, 2))] == [
+        (outbox.DISPATCH, JobRef(job.id, 2))
+    ]
+    assert [certificate.run for certificate in jobs.certificates(job.id)] == [1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_retries_at_once_one_starts_the_next_run(at_once: AtOnce) -> None:
+    for _ in range(5):
+        job = job_in("FAILURE")
+        retries = [lambda ref=job.ref: MOVES[JobState.CREATED](ref)] * 4
+        assert at_once(retries).count(True) == 1
+        assert (jobs.get(job.id).run, *footprints(job)) == (2, "CREATED", 1, 0, 1)
+
+
+@pytest.mark.parametrize("state", JobState)
+def test_only_a_run_that_stands_where_it_is_said_to_is_held(state: JobState) -> None:
+    job = job_in(state)
+    with transaction.atomic():
+        assert transitions.hold(job.ref, {state})
+        assert not transitions.hold(job.ref, set(JobState) - {state})
+        assert not transitions.hold(JobRef(job.id, 2), set(JobState))

@@ -19,7 +19,10 @@ class JobRef:
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """What the flow needs to know of a job, read in one query."""
+    """What the flow needs to know of a job, read in one query.
+
+    ``set_aside`` is how many tasks were cancelled in an earlier run and are not taken up by this one.
+    """
 
     id: int
     run: int
@@ -36,6 +39,8 @@ class JobRecord:
     config: Mapping[str, Any]
     created_at: datetime
     finished_at: datetime | None = None
+    fail_fast: bool = False
+    set_aside: int = 0
 
     @property
     def ref(self) -> JobRef:

@@ -50,8 +50,11 @@ _RUNNING_NOT_CANCELING = RUNNING_STATES - {JobState.CANCELING}
 def from_states(target: JobState) -> frozenset[JobState]:
     """Return every state a job may be in just before it enters ``target``.
 
-    A final state is entered from any running one, except that a job being cancelled ends only REVOKED.
+    A final state is entered from any running one, except that a job being cancelled ends only REVOKED. A retry takes
+    a job that has ended back to CREATED, as its next run.
     """
+    if target is JobState.CREATED:
+        return FINAL_STATES
     if target is JobState.REVOKED:
         return RUNNING_STATES
     if target.is_final or target is JobState.CANCELING:
@@ -121,6 +124,13 @@ class LeaseStatus(StrEnum):
     CANCELLED = "cancelled"
     DONE = "done"
     REJECTED = "rejected"
+
+
+class Redo(StrEnum):
+    """What a retry takes up of a job that has ended: what failed or is open, or what was cancelled too."""
+
+    FAILED = "failed"
+    UNFINISHED = "unfinished"
 
 
 class Scope(StrEnum):

@@ -1,6 +1,8 @@
 """The one place that says how a job ends."""
 
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 
 from headcount.domain.records import TaskCounts
 from headcount.domain.states import JobState
@@ -45,6 +47,38 @@ def verdict(counts: TaskCounts, threshold: float) -> Verdict:
     return Verdict(
         JobState.SUCCESS, arithmetic, "every task is accounted for and the failures stay within the threshold"
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """How far a job is from FAILURE, while it runs.
+
+    Attributes:
+        failures_left: how many more tasks may fail and the job still succeed; below zero, it no longer can.
+    """
+
+    failures_left: int
+
+    @property
+    def can_succeed(self) -> bool:
+        """Whether the job succeeds if nothing more fails."""
+        return self.failures_left >= 0
+
+    def __str__(self) -> str:
+        """Say it in words."""
+        if not self.can_succeed:
+            return "can no longer succeed"
+        noun = "failure" if self.failures_left == 1 else "failures"
+        return f"can still succeed: at most {self.failures_left} more {noun}"
+
+
+def live_bound(total: int, failed: int, threshold: float) -> Bound:
+    """Say how many more failures ``verdict`` will forgive a job of ``total`` tasks of which ``failed`` have failed.
+
+    The share is compared exactly, as ``verdict`` does: failed / total > threshold holds for a whole number ``failed``
+    exactly where it is greater than the whole part of threshold * total.
+    """
+    return Bound(floor(Fraction(str(threshold)) * total) - failed)
 
 
 def cancelled(counts: TaskCounts) -> Verdict:

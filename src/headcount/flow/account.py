@@ -41,20 +41,20 @@ def account(
 def bring_level(
     deployment: Deployment, job: JobRecord, tasks: Sequence[AccountedTask], deliveries: Mapping[int, Delivery]
 ) -> None:
-    """Tell the later witnesses what the ledger holds already, and end the job where these were its last tasks.
+    """Tell the later witnesses what the ledger holds already, and end the job where these tasks decide it.
 
     An engine that does not answer is left behind: what is saved stays saved, and the health loop tells it again.
     """
     if not tasks:
         return
     try:
-        complete = count(deployment, job, tasks)
+        can_end = count(deployment, job, tasks)
         acknowledge(deployment, job, [task.ordinal for task in tasks], deliveries)
     except TemporaryError as error:
         _log.warning("witness.left_behind", job=job.id, tasks=len(tasks), reason=str(error))
         return
-    if complete:
-        finalise(deployment, job.ref)
+    if can_end:
+        finalise(deployment, can_end)
 
 
 def acknowledge(

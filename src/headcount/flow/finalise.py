@@ -1,8 +1,10 @@
 """Finalise: end a job the moment its last task is accounted, on the ledger's evidence."""
 
+from collections.abc import Callable, Collection
+
 from headcount.domain.records import Event, JobRecord, JobRef, StageProgress, TaskCounts
-from headcount.domain.states import STATE_MANAGER_STAGES, JobState, Stage
-from headcount.domain.verdict import Verdict, cancelled, given_up, verdict
+from headcount.domain.states import STATE_MANAGER_STAGES, JobState, Stage, from_states
+from headcount.domain.verdict import Verdict, cancelled, given_up, live_bound, verdict
 from headcount.flow.relay import relay
 from headcount.ports.deployment import Deployment
 from headcount.statements import write_transaction
@@ -10,7 +12,7 @@ from headcount.store import events, jobs, ledger, progress, transitions
 
 
 def finalise(deployment: Deployment, ref: JobRef) -> bool:
-    """End a run whose tasks are all accounted, or that is being cancelled; returns whether this call did it.
+    """End a run whose tasks are all accounted, that is being cancelled, or that fails fast; returns whether it did.
 
     Whoever else ends it at the same moment makes this call a no-op.
     """
@@ -20,9 +22,9 @@ def finalise(deployment: Deployment, ref: JobRef) -> bool:
     if job.state is JobState.CANCELING:
         return _finish_cancel(deployment, job)
     counts = ledger.counts(job.id)
-    if not _is_whole(job, counts):
-        return False
-    return _finish(deployment, job, verdict(counts, job.failure_threshold), counts)
+    if _is_whole(job, counts):
+        return _finish(deployment, job, verdict(counts, job.failure_threshold), counts)
+    return _fails_fast(job, counts) and _finish_failing(deployment, job)
 
 
 def give_up(deployment: Deployment, ref: JobRef, reason: str) -> bool:
@@ -49,16 +51,43 @@ def _revoke(deployment: Deployment, job: JobRecord, reason: str) -> bool:
 
 
 def _is_whole(job: JobRecord, counts: TaskCounts) -> bool:
-    return job.task_total is not None and not counts.open and counts.total == job.task_total
+    return not counts.open and _is_collected(job, counts)
+
+
+def _is_collected(job: JobRecord, counts: TaskCounts) -> bool:
+    return job.task_total is not None and counts.total == job.task_total
+
+
+def _fails_fast(job: JobRecord, counts: TaskCounts) -> bool:
+    bound = live_bound(counts.total, counts.failed, job.failure_threshold)
+    return job.fail_fast and _is_collected(job, counts) and not bound.can_succeed
 
 
 def _finish_cancel(deployment: Deployment, job: JobRecord) -> bool:
+    return _finish_without_rest(deployment, job, {JobState.CANCELING}, cancelled)
+
+
+def _finish_failing(deployment: Deployment, job: JobRecord) -> bool:
+    """What has failed stays failed for the rest of the run, so nothing that comes meanwhile can undo the verdict."""
+
+    def decide(counts: TaskCounts) -> Verdict:
+        return verdict(counts, job.failure_threshold)
+
+    return _finish_without_rest(deployment, job, from_states(JobState.FAILURE), decide)
+
+
+def _finish_without_rest(
+    deployment: Deployment, job: JobRecord, states: Collection[JobState], decide: Callable[[TaskCounts], Verdict]
+) -> bool:
+    """End a run that is in one of ``states``, and cancel what is open in the same transaction."""
     with write_transaction():
+        if not transitions.hold(job.ref, states):
+            return False
         number = ledger.cancel_open(job.id, deployment.clock())
         counts = ledger.counts(job.id)
         event = Event("tasks.cancelled", f"{number} open tasks were cancelled")
         events.append(job.ref, event, deployment.clock())
-        finished = _write_verdict(deployment, job, cancelled(counts), counts)
+        finished = _write_verdict(deployment, job, decide(counts), counts)
     relay(deployment, job.ref)
     return finished
 

@@ -26,7 +26,7 @@ def extend(deployment: Deployment, project_id: int, tokens: Sequence[str]) -> li
     def change(job: JobRecord, leases: Sequence[Lease]) -> set[_Fence]:
         now, term = deployment.clock(), deployment.settings.ack_wait
         current = ledger.extend_leases(job.id, map(_fence, leases), now + term)
-        deployment.queue.extend(job.ref, _deliveries(leases, current), lease=term, now=now)
+        deployment.queue.extend(job.ref, _deliveries(job, leases, current), lease=term, now=now)
         return current
 
     return _each(deployment, project_id, tokens, change, LeaseStatus.EXTENDED)
@@ -37,7 +37,7 @@ def release(deployment: Deployment, project_id: int, tokens: Sequence[str]) -> l
 
     def change(job: JobRecord, leases: Sequence[Lease]) -> set[_Fence]:
         current = ledger.release_leases(job.id, map(_fence, leases))
-        deployment.queue.release(job.ref, _deliveries(leases, current))
+        deployment.queue.release(job.ref, _deliveries(job, leases, current))
         return current
 
     return _each(deployment, project_id, tokens, change, LeaseStatus.RELEASED)
@@ -93,5 +93,7 @@ def _fence(lease: Lease) -> _Fence:
     return lease.ordinal, lease.attempt
 
 
-def _deliveries(leases: Sequence[Lease], current: set[_Fence]) -> list[Delivery]:
-    return [Delivery(lease.ordinal, lease.sequence) for lease in leases if _fence(lease) in current]
+def _deliveries(job: JobRecord, leases: Sequence[Lease], current: set[_Fence]) -> list[Delivery]:
+    """What another run was delivered means nothing to the queue of this one."""
+    held = [lease for lease in leases if _fence(lease) in current and lease.run == job.run]
+    return [Delivery(lease.ordinal, lease.sequence) for lease in held]

@@ -44,10 +44,16 @@ def receive(deployment: Deployment, job_id: int, project_id: int, posted: Sequen
     items = [_understand(deployment, job, item) for item in posted]
     understood = [item for item in items if isinstance(item, _Understood)]
     chosen = one_per_task(item.outcome for item in understood)
-    deliveries = {item.lease.ordinal: Delivery(item.lease.ordinal, item.lease.sequence) for item in understood}
+    deliveries = _deliveries(job, understood)
     saved = account(deployment, job, list(chosen.values()), deliveries) if chosen else Saved()
     keys = {task.ordinal: task.key for task in [*saved.newly, *saved.behind]}
     return [item if isinstance(item, Answer) else _answer(item, chosen, saved, keys) for item in items]
+
+
+def _deliveries(job: JobRecord, understood: Sequence[_Understood]) -> dict[int, Delivery]:
+    """What another run was delivered means nothing to the queue of this one."""
+    leases = [item.lease for item in understood if item.lease.run == job.run]
+    return {lease.ordinal: Delivery(lease.ordinal, lease.sequence) for lease in leases}
 
 
 def _understand(deployment: Deployment, job: JobRecord, item: Any) -> _Understood | Answer:

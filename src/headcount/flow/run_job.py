@@ -5,6 +5,7 @@ import structlog
 from headcount.domain.records import JobRecord, JobRef
 from headcount.domain.states import WORKABLE_STATES, DispatchMode
 from headcount.flow.collect import collect
+from headcount.flow.count import rebuild
 from headcount.flow.finalise import finalise, give_up
 from headcount.flow.forget import forget_if_ended
 from headcount.flow.publish import publish
@@ -45,6 +46,8 @@ def _advance(deployment: Deployment, ref: JobRef, checkpoint: Checkpoint) -> Non
     job = jobs.get(ref.job_id)
     if _is_wanted(job, ref):
         collect(deployment, job, checkpoint)
+        if ref.run > 1:
+            rebuild(deployment, jobs.get(ref.job_id))
         _hand_out(deployment, jobs.get(ref.job_id), checkpoint)
 
 

@@ -29,6 +29,7 @@ class JobRequest:
         config: what the kind wants to know.
         failure_threshold: the share of failed tasks, 0.0 to 1.0, above which the job is a FAILURE.
         priority: a higher number is claimed first.
+        fail_fast: end the job as soon as too many tasks have failed, and cancel those that are open.
     """
 
     project_id: int
@@ -39,6 +40,7 @@ class JobRequest:
     config: Mapping[str, Any] = field(default_factory=dict)
     failure_threshold: float = DEFAULT_FAILURE_THRESHOLD
     priority: int = 0
+    fail_fast: bool = False
 
 
 def submit(deployment: Deployment, request: JobRequest) -> JobRecord:
@@ -69,6 +71,7 @@ def _checked(kind: JobKind, request: JobRequest) -> jobs.NewJob:
         dispatch_mode=mode,
         failure_threshold=request.failure_threshold,
         priority=request.priority,
+        fail_fast=request.fail_fast,
         config=dict(kind.check(request.project_id, request.config)),
     )
 

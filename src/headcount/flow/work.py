@@ -52,8 +52,8 @@ def _begin(deployment: Deployment, job: JobRecord, ordinals: Sequence[int]) -> l
 
 def _do(kind: JobKind, job: JobRecord, task: LeasedTask) -> Outcome:
     try:
-        return Outcome(task.ordinal, None, result=kind.process(job, task))
+        return Outcome(task.ordinal, task.attempt, result=kind.process(job, task))
     except TemporaryError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever a user's kind raises is that task's failure, not the job's
-        return Outcome(task.ordinal, None, error=storable_reason(str(error)) or type(error).__name__)
+        return Outcome(task.ordinal, task.attempt, error=storable_reason(str(error)) or type(error).__name__)

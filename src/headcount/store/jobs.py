@@ -30,6 +30,7 @@ class NewJob:
     failure_threshold: float
     priority: int
     config: dict[str, Any] = field(default_factory=dict)
+    fail_fast: bool = False
 
 
 def create(new: NewJob, now: datetime) -> JobRecord:
@@ -43,6 +44,7 @@ def create(new: NewJob, now: datetime) -> JobRecord:
         failure_threshold=new.failure_threshold,
         priority=new.priority,
         config=new.config,
+        fail_fast=new.fail_fast,
         created_at=now,
     )
     return get(job.pk)
@@ -126,6 +128,8 @@ def _record(job: Job) -> JobRecord:
         config=job.config,
         created_at=job.created_at,
         finished_at=job.finished_at,
+        fail_fast=job.fail_fast,
+        set_aside=job.set_aside,
     )
 
 
@@ -147,6 +151,8 @@ def _raw_record(row: tuple[Any, ...]) -> JobRecord:
         config=from_json(row[12]),
         created_at=from_timestamp(row[13]),
         finished_at=from_timestamp(row[14]),
+        fail_fast=bool(row[15]),
+        set_aside=row[16],
     )
 
 

@@ -92,9 +92,16 @@ def fail_spent(
 
 def cancel_open(job_id: int, now: datetime) -> int:
     """Cancel every open task; returns how many there were."""
-    return Task.objects.filter(job_id=job_id, state__in=OPEN_TASK_STATES).update(
-        state=TaskState.CANCELLED, accounted_at=now, leased_until=None
-    )
+    return _SQL.run("cancel_open_tasks", {"job_id": job_id, "now": now})
+
+
+def reopen(job_id: int, states: Iterable[TaskState]) -> int:
+    """Make every task in these states waiting for another run; returns how many there were.
+
+    The attempts so far are forgiven, and the next number is passed over: no lease of the run before is the current one
+    any more, so that what it has to say of a failure does not count.
+    """
+    return _SQL.run("reopen_tasks", {"job_id": job_id, "states": as_json(sorted(states))})
 
 
 def counts(job_id: int) -> TaskCounts:

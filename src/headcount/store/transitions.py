@@ -4,7 +4,7 @@ Every function returns whether it made the transition; whoever loses a race does
 where to, in the same transaction.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -31,6 +31,31 @@ def start(job: JobRef, now: datetime) -> bool:
 def begin_cancel(job: JobRef, reason: str, now: datetime) -> bool:
     """Any running state → CANCELING: nothing is handed out from now on."""
     return _move(job, JobState.CANCELING, Event("job.canceling", reason), now)
+
+
+def retry(job: JobRef, set_aside: int, event: Event, now: datetime) -> bool:
+    """SUCCESS, FAILURE or REVOKED → CREATED, as the run after ``job``, with its outbox row.
+
+    The certificate of the run that ended stays. ``set_aside`` tasks stay cancelled.
+    """
+    following = JobRef(job.job_id, job.run + 1)
+    anew = {"started_at": None, "published_at": None, "finished_at": None}
+    with write_transaction():
+        ended = Job.objects.filter(pk=job.job_id, run=job.run)
+        moved = _apply(ended, JobState.CREATED, run=following.run, set_aside=set_aside, **anew)
+        if moved:
+            outbox.add(following, outbox.DISPATCH, now)
+            events.append(following, event, now)
+    return moved
+
+
+def hold(job: JobRef, states: Collection[JobState]) -> bool:
+    """Keep a run where it stands until the transaction ends; returns whether that is in one of ``states``.
+
+    Whoever is to change tasks because of where their job stands holds it first: tasks are locked after their job.
+    """
+    held = Job.objects.select_for_update(no_key=True).filter(pk=job.job_id, run=job.run, status__in=states)
+    return held.values_list("pk").first() is not None
 
 
 def finish(
