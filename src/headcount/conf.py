@@ -64,7 +64,16 @@ class Settings(BaseSettings):
         timedelta(minutes=5), gt=timedelta(0), description="How long a push service may take for one batch."
     )
     stalled_after: Duration = Field(timedelta(minutes=10), gt=timedelta(0), description="No progress for this long.")
+    revoke_without_workers_after: Duration = Field(
+        timedelta(hours=24), gt=timedelta(0), description="No worker of its pipeline for this long ends a waiting job."
+    )
     health_interval: Duration = Field(timedelta(seconds=60), gt=timedelta(0), description="Between health ticks.")
+    witness_timeout: Duration = Field(
+        timedelta(seconds=5), gt=timedelta(0), description="How long a health check waits for what each engine says."
+    )
+    workers_seen_within: Duration = Field(
+        timedelta(minutes=5), gt=timedelta(0), description="A worker with no sign of life for this long counts as gone."
+    )
     max_body_bytes: int = Field(16 * 2**20, gt=0, description="Larger request bodies are refused with 413.")
     max_batch: int = Field(500, ge=1, description="Tasks per claim and results per post, at most.")
     max_wait_seconds: float = Field(30.0, ge=0, description="The longest a claim waits for tasks.")

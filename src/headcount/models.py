@@ -223,6 +223,31 @@ class JobStage(models.Model):
         return f"{self.stage} of job {self.job_id}"
 
 
+class JobPatience(models.Model):
+    """How long a job has stood still, as the health loop saw it: its clocks run only while every engine answers."""
+
+    job = models.OneToOneField(Job, on_delete=models.CASCADE, primary_key=True, related_name="patience")
+    run = models.PositiveIntegerField()
+    watched_at = models.DateTimeField()
+    mark = models.CharField(max_length=200)
+    moved_at = models.DateTimeField()
+    idle_seconds = models.FloatField(default=0.0)
+    unserved_seconds = models.FloatField(default=0.0)
+
+    class Meta:
+        """Constraints."""
+
+        constraints = (
+            models.CheckConstraint(condition=Q(run__gte=1), name="headcount_patience_run_from_one"),
+            models.CheckConstraint(
+                condition=Q(idle_seconds__gte=0, unserved_seconds__gte=0), name="headcount_patience_not_negative"
+            ),
+        )
+
+    def __str__(self) -> str:
+        return f"patience with job {self.job_id}"
+
+
 class Certificate(models.Model):
     """A verdict with its arithmetic and evidence, kept for ever."""
 
