@@ -1,7 +1,7 @@
 """SQL in named files: one folder for each dialect, and ``common`` for what both read alike."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
@@ -38,6 +38,19 @@ class Statements:
         """Run a statement that changes rows and return what it says of them."""
         with _turn():
             return self.rows(name, parameters)
+
+    def write_rows(self, name: str, rows: Iterable[Sequence[Any]]) -> int:
+        """Write new rows, of plain values in the order that the file names; returns how many.
+
+        On PostgreSQL the file is a COPY, which the rows stream into; on SQLite it reads them from the JSON ``rows``.
+        """
+        if connection.vendor != "postgresql":
+            return self.run(name, {"rows": as_json(list(rows))})
+        with connection.cursor() as cursor, connection.wrap_database_errors:
+            with cursor.copy(_text(self._package, connection.vendor, name)) as copy:
+                for row in rows:
+                    copy.write_row(row)
+            return int(cursor.rowcount)
 
     def run(self, name: str, parameters: Mapping[str, Any]) -> int:
         """Run a file's statements in order, each ended by a semicolon; returns how many rows the last one changed."""

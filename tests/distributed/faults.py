@@ -27,8 +27,8 @@ class Gap(StrEnum):
     BETWEEN_COMMIT_AND_COUNT = "before state.account"
     BETWEEN_COUNT_AND_ACKNOWLEDGEMENT = "before queue.acknowledge"
     BETWEEN_ACKNOWLEDGEMENT_AND_VERDICT = "after queue.acknowledge"
-    BETWEEN_LEDGER_AND_STATE = "before state.initialise"
-    BETWEEN_STATE_AND_TOTAL = "after state.initialise"
+    BETWEEN_TOTAL_AND_STATE = "before state.initialise"
+    BETWEEN_STATE_AND_PUBLICATION = "after state.initialise"
     BETWEEN_PUBLICATION_AND_NOTE = "after queue.publish"
 
 

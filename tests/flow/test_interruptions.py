@@ -3,7 +3,6 @@
 from collections.abc import Callable
 
 import pytest
-from django.db import IntegrityError
 
 from headcount.domain.records import TaskSpec
 from headcount.domain.states import DispatchMode
@@ -144,7 +143,7 @@ def test_a_dispatch_killed_again_and_again_still_comes_to_its_end(deployment):
 def test_a_dispatch_killed_right_after_a_chunk_was_collected_goes_on_behind_it(deployment, monkeypatch, chunk):
     job = submitted(deployment, 10)
     with monkeypatch.context() as patch:
-        killed_after(patch, ledger, "collect", chunk)
+        killed_after(patch, collect, "_write", chunk)
         with pytest.raises(KilledError):
             run_job(deployment, job.ref)
     assert jobs.get(job.id).task_total is None, "a part never looks like the whole"
@@ -158,44 +157,14 @@ def test_a_dispatch_killed_right_after_a_chunk_was_collected_goes_on_behind_it(d
     assert jobs.get(job.id).task_total == 10
 
 
-def test_a_dispatcher_whose_tasks_another_writes_this_very_moment_is_tried_again_and_goes_on(
-    deployment, clock, monkeypatch
-):
-    job = submitted(deployment, 10)
-    with monkeypatch.context() as patch:
-        patch.setattr(ledger, "collect", collides)
-        assert build_runner(deployment).run_one()
-    assert jobs.get(job.id).status == "STARTED"
-    assert "another dispatcher" in deployment.dispatcher.testimony(job.ref).error
-    clock.advance(deployment.settings.health_interval)
+def test_a_job_whose_kind_yields_a_key_twice_is_ended_with_the_reason(deployment, squares, monkeypatch):
+    monkeypatch.setattr(squares, "collect", lambda job: [TaskSpec(str(n % 5)) for n in range(10)])
+    job = submitted_squares(deployment)
     assert build_runner(deployment).run_one()
-    assert len(claimed(deployment, job)) == 10
-
-
-def collides(*_):
-    raise IntegrityError("duplicate key value violates unique constraint")
-
-
-def test_a_dispatcher_overtaken_between_two_looks_at_the_ledger_notes_the_whole_as_the_total(deployment, monkeypatch):
-    job = submitted(deployment, 10)
-    with monkeypatch.context() as patch:
-        killed_after(patch, ledger, "collect", 3)
-        with pytest.raises(KilledError):
-            run_job(deployment, job.ref)
-    last = list(deployment.kind("ml").collect(job))[9:]
-    look_up = ledger.known_keys
-
-    def look_up_just_after_the_other_wrote(job_id, keys):
-        if last[0].key in keys:
-            ledger.collect(job_id, 9, last)
-        return look_up(job_id, keys)
-
-    monkeypatch.setattr(ledger, "known_keys", look_up_just_after_the_other_wrote)
-    run_job(deployment, job.ref)
-    assert jobs.get(job.id).task_total == ledger.counts(job.id).total == 10
-    tasks = claimed(deployment, job)
-    posted(deployment, job, [success(task) for task in tasks])
-    assert_ended(deployment, job, "SUCCESS", saved=10)
+    ended = jobs.get(job.id)
+    assert (ended.status, ended.task_total) == ("REVOKED", None)
+    (certificate,) = jobs.certificates(job.id)
+    assert "the kind 'squares' yields a key twice" in certificate.reason
 
 
 def test_workers_that_finish_a_half_published_job_do_not_upset_the_dispatcher_that_resumes(deployment, monkeypatch):

@@ -6,6 +6,7 @@ import pytest
 
 from headcount.domain.records import JobRecord, TaskCounts
 from headcount.domain.states import DispatchMode, JobState, LeaseStatus
+from headcount.flow import collect as collecting
 from headcount.flow import leases
 from headcount.flow.collect import collect
 from headcount.models import Job
@@ -55,28 +56,6 @@ class TestTwoDispatchers:
         assert (jobs.get(job_id).task_total, ledger.counts(job_id).total) == (6, 6)
         ends_well(world)
 
-    @pytest.mark.parametrize("looks_before", range(4))
-    def test_one_that_lags_behind_notes_no_part_as_the_whole(
-        self, world: World, monkeypatch: pytest.MonkeyPatch, looks_before: int
-    ) -> None:
-        job_id = submitted(world, 6)
-        world.dispatch(["", "stop"])
-        assert ledger.size(job_id) == 2
-        real_size, looks = ledger.size, iter(range(100))
-
-        def size_before_another_writes(job: int) -> int:
-            size = real_size(job)
-            if next(looks) == looks_before:
-                monkeypatch.setattr(ledger, "size", real_size)
-                world.dispatch(["", "", "", "stop"])
-                assert real_size(job) == 6
-            return size
-
-        monkeypatch.setattr(ledger, "size", size_before_another_writes)
-        collect(world.deployment, jobs.get(job_id))
-        assert (jobs.get(job_id).task_total, ledger.counts(job_id).total) == (6, 6)
-        ends_well(world)
-
 
 class TestEnds:
     @pytest.mark.parametrize("point", ["checkpoint", "initialise", "publish"])
@@ -113,20 +92,20 @@ class TestEnds:
         assert jobs.status_of(job_id) is JobState.REVOKED
         ends_well(world)
 
-    def test_a_task_written_while_the_job_was_cancelled_is_cancelled_too(
+    def test_nothing_is_collected_once_the_job_was_cancelled(
         self, world: World, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         job_id = submitted(world, 6)
-        real_collect = ledger.collect
+        real_write = collecting._write
 
-        def cancel_and_collect(*call):
-            monkeypatch.setattr(ledger, "collect", real_collect)
+        def cancel_and_write(*call):
+            monkeypatch.setattr(collecting, "_write", real_write)
             world.cancel(job_id)
-            return real_collect(*call)
+            return real_write(*call)
 
-        monkeypatch.setattr(ledger, "collect", cancel_and_collect)
+        monkeypatch.setattr(collecting, "_write", cancel_and_write)
         world.dispatch()
-        assert ledger.counts(job_id) == TaskCounts(cancelled=2)
+        assert ledger.counts(job_id) == TaskCounts()
         ends_well(world)
 
     def test_giving_up_loses_against_the_last_result(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -27,14 +27,26 @@ def test_tasks_are_written_in_order_and_wait() -> None:
     assert ledger.counts(job.id) == TaskCounts(waiting=2)
 
 
-def test_collecting_again_changes_nothing() -> None:
+@pytest.mark.parametrize("again", [specs(5), [TaskSpec("new"), *specs(1)], [TaskSpec("k0")]])
+@pytest.mark.parametrize("start", [0, 4])
+def test_an_ordinal_or_a_key_that_is_there_refuses_all_that_came_with_it(start: int, again: list[TaskSpec]) -> None:
     job = make_job()
     assert ledger.collect(job.id, 0, specs(5)) == 5
-    before = list(ledger.stream(job.id))
-    assert ledger.collect(job.id, 0, specs(5, {"other": "payload"})) == 0
-    assert ledger.collect(job.id, 0, []) == 0
-    assert list(ledger.stream(job.id)) == before
-    assert Task.objects.filter(job_id=job.id, payload__has_key="other").count() == 0
+    before = list(Task.objects.filter(job_id=job.id).order_by("ordinal").values())
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ledger.collect(job.id, start, again)
+    assert ledger.collect(job.id, 5, []) == 0
+    assert list(Task.objects.filter(job_id=job.id).order_by("ordinal").values()) == before
+
+
+@pytest.mark.parametrize(
+    "text", ["tab\there", "back\\slash \\N \\t", "line\nfeed\r", '"quoted"', "é\u2028 \U0001f98b", ""]
+)
+def test_any_text_is_written_as_it_is(text: str) -> None:
+    job = make_job()
+    ledger.collect(job.id, 0, [TaskSpec(f"k{text}", {text: text})])
+    task = Task.objects.get(job_id=job.id)
+    assert (task.key, task.payload) == (f"k{text}", {text: text})
 
 
 def test_collecting_goes_on_behind_what_is_there() -> None:
@@ -46,13 +58,6 @@ def test_collecting_goes_on_behind_what_is_there() -> None:
     assert ledger.collect(job.id, ledger.size(job.id), all_specs[3:]) == 4
     assert keys(job.id) == [f"k{number}" for number in range(7)]
     assert ledger.size(job.id) == 7
-
-
-def test_only_the_ordinals_that_are_missing_are_written() -> None:
-    job = make_job()
-    ledger.collect(job.id, 0, specs(3))
-    assert ledger.collect(job.id, 0, specs(5)) == 2
-    assert keys(job.id) == ["k0", "k1", "k2", "k3", "k4"]
 
 
 def test_a_key_twice_is_refused_whole() -> None:

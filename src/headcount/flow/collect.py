@@ -7,7 +7,7 @@ from django.db import IntegrityError
 
 from headcount.domain.records import Event, JobRecord, StageProgress, TaskSpec
 from headcount.domain.states import STATE_MANAGER_STAGES, Stage
-from headcount.errors import TemporaryError
+from headcount.errors import PermanentError
 from headcount.ports.deployment import Deployment
 from headcount.ports.dispatcher import Checkpoint, never_interrupted
 from headcount.statements import write_transaction
@@ -17,54 +17,50 @@ CHUNK = 2000
 """Tasks in one statement: large enough that round trips do not count, small enough to resume cheaply."""
 
 
-def collect(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint = never_interrupted) -> int:
-    """Write every task of a job and note how many there are; returns that total.
+def collect(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint = never_interrupted) -> None:
+    """Write every task of a job, note how many there are, and begin to count them.
 
     A dispatcher killed halfway has left whole chunks; the next one goes on behind them, even while the first, that
     was only thought dead, still writes. The total is noted only when all tasks are there, so that a part never looks
-    like the whole.
-    """
-    if job.task_total is not None:
-        return job.task_total
-    size = ledger.size(job.id)
-    alone = size == 0
-    for chunk in _chunks(deployment.kind(job.kind).collect(job)):
-        checkpoint()
-        alone = alone and _write(job, size, chunk) == len(chunk)
-        size = size + len(chunk) if alone else _collect_missing(job, chunk)
-        progress.write(job.ref, [StageProgress(Stage.COLLECT, None, size)], deployment.clock())
-    checkpoint()
-    _note_total(deployment, job, size)
-    return size
-
-
-def _collect_missing(job: JobRecord, chunk: Sequence[TaskSpec]) -> int:
-    """Write what the ledger does not hold yet behind what it does; returns how many tasks it holds then.
-
-    The size is read before the keys: where another dispatcher writes in between, this one's ordinals are taken, its
-    tasks are left out, and the next look finds what is still missing.
-    """
-    while True:
-        size = ledger.size(job.id)
-        missing = _not_collected(job, chunk)
-        if not missing:
-            # Not the size of before: the tasks that are there now may have come since.
-            return ledger.size(job.id)
-        _write(job, size, missing)
-
-
-def _write(job: JobRecord, start: int, specs: Sequence[TaskSpec]) -> int:
-    """Write tasks; returns how many are new. PostgreSQL refuses keys that another dispatcher writes this very moment.
+    like the whole, and nothing is written any more once it is noted, so that the whole never grows. Counting begins
+    with a total that cannot change; where a dispatcher died before that, the next one begins it.
 
     Raises:
-        TemporaryError: nothing was written; the run can be taken up again where the ledger ends.
+        PermanentError: the job's kind yields a key twice.
     """
-    try:
-        return ledger.collect(job.id, start, specs)
-    except IntegrityError as error:
-        raise TemporaryError(
-            f"job {job.id} is being collected by another dispatcher, or its kind yields a key twice: {error}"
-        ) from error
+    if job.task_total is None:
+        _write_all(deployment, job, checkpoint)
+        checkpoint()
+        _note_total(deployment, job)
+    if not job.published:
+        _begin_to_count(deployment, job)
+
+
+def _write_all(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint) -> None:
+    yielded = 0
+    for chunk in _chunks(deployment.kind(job.kind).collect(job)):
+        checkpoint()
+        size = _write(job, yielded, chunk)
+        yielded += len(chunk)
+        progress.write(job.ref, [StageProgress(Stage.COLLECT, None, size)], deployment.clock())
+
+
+def _write(job: JobRecord, yielded: int, chunk: Sequence[TaskSpec]) -> int:
+    """Write what the ledger does not hold yet behind what it does; returns how many tasks it holds then.
+
+    Every task yielded so far is in the ledger. Where that is all it holds, the whole chunk is new; where it holds
+    more, another dispatcher has written, and the keys tell what is missing. While one looks and writes, no other does.
+    """
+    with write_transaction():
+        is_collecting = jobs.lock_collecting(job.ref)
+        size = ledger.size(job.id)
+        if not is_collecting:
+            return size
+        missing = chunk if size == yielded else _not_collected(job, chunk)
+        try:
+            return size + ledger.collect(job.id, size, missing)
+        except IntegrityError as error:
+            raise PermanentError(f"the kind {job.kind!r} yields a key twice for job {job.id}: {error}") from error
 
 
 def _chunks(specs: Iterable[TaskSpec]) -> Iterator[list[TaskSpec]]:
@@ -78,11 +74,21 @@ def _not_collected(job: JobRecord, chunk: Sequence[TaskSpec]) -> list[TaskSpec]:
     return [spec for spec in chunk if spec.key not in known]
 
 
-def _note_total(deployment: Deployment, job: JobRecord, total: int) -> None:
+def _note_total(deployment: Deployment, job: JobRecord) -> None:
+    """Note what the ledger holds as the total, unless another dispatcher has done so."""
     now = deployment.clock()
-    deployment.state.initialise(job.ref, total)
     with write_transaction():
+        if not jobs.lock_collecting(job.ref):
+            return
+        total = ledger.size(job.id)
         jobs.set_task_total(job.id, job.run, total)
         collected = StageProgress(Stage.COLLECT, total, total)
         progress.write(job.ref, [collected, *[StageProgress(stage, total) for stage in STATE_MANAGER_STAGES]], now)
         events.append(job.ref, Event("job.collected", f"{total} tasks collected"), now)
+
+
+def _begin_to_count(deployment: Deployment, job: JobRecord) -> None:
+    """Have the state manager know the run; a job that ended before it was collected has nothing to count."""
+    total = jobs.get(job.id).task_total
+    if total is not None:
+        deployment.state.initialise(job.ref, total)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.db.models import Q
 
-from headcount.domain.records import Certificate, JobRecord, TaskCounts
+from headcount.domain.records import Certificate, JobRecord, JobRef, TaskCounts
 from headcount.domain.states import FINAL_STATES, WORKABLE_STATES, DispatchMode, JobState
 from headcount.errors import NotFoundError
 from headcount.models import Certificate as CertificateRow
@@ -89,6 +89,15 @@ def running(limit: int = 10_000) -> Sequence[JobRecord]:
 def set_task_total(job_id: int, run: int, total: int) -> None:
     """Note that collecting is complete; the first total stays."""
     Job.objects.filter(pk=job_id, run=run, task_total__isnull=True).update(task_total=total)
+
+
+def lock_collecting(job: JobRef) -> bool:
+    """Keep every other dispatcher from collecting until the transaction ends; returns whether tasks may be written.
+
+    They may not once the total is noted, nor for a run that nobody wants any more. Whoever reads the job does not wait.
+    """
+    wanted = Job.objects.filter(pk=job.job_id, run=job.run, task_total__isnull=True, status__in=WORKABLE_STATES)
+    return bool(wanted.select_for_update(no_key=True).values_list("pk"))
 
 
 def set_published(job_id: int, run: int, now: datetime) -> None:

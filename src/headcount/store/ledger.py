@@ -15,9 +15,14 @@ _STREAM_ROWS = 2000
 
 
 def collect(job_id: int, start: int, specs: Sequence[TaskSpec]) -> int:
-    """Write tasks with ordinals from ``start`` on; one that is there stays as it is. Returns how many are new."""
-    items = as_json([[spec.key, dict(spec.payload)] for spec in specs])
-    return _SQL.run("collect_tasks", {"job_id": job_id, "start": start, "items": items})
+    """Write new tasks, with ordinals from ``start`` on; returns how many.
+
+    Raises:
+        IntegrityError: an ordinal or a key is there already, or a key comes twice; nothing is written.
+    """
+    new = (TaskState.WAITING, 0, 0, "")
+    rows = ((job_id, ordinal, spec.key, as_json(dict(spec.payload)), *new) for ordinal, spec in enumerate(specs, start))
+    return _SQL.write_rows("collect_tasks", rows)
 
 
 def size(job_id: int) -> int:
