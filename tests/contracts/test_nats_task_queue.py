@@ -12,6 +12,7 @@ from urllib.request import urlopen
 
 import pytest
 from nats.aio.msg import Msg
+from nats.js.api import AckPolicy, ConsumerConfig
 
 from headcount.clock import system_clock
 from headcount.domain.records import JobRef
@@ -20,6 +21,7 @@ from headcount.engines.nats.connection import NatsConnection, Session
 from headcount.engines.nats.names import Names, incarnation_of, pack, unpack
 from headcount.engines.nats.queue import NatsTaskQueue
 from headcount.errors import ConfigurationError, EngineUnavailableError
+from headcount.ports.holdings import HeldRun
 from headcount.ports.task_queue import Delivery, QueueDepth
 from headcount.testing import servers
 from headcount.testing.clock import FrozenClock
@@ -33,6 +35,7 @@ KNOWN_SUBJECTS = re.compile(
     | \$JS\.ACK\.{name}_TASKS\.job-\d+-run-\d+-[0-9a-f]{{5}}\.1\.\d+\.\d+\.0\.0
     | \$JS\.API\.STREAM\.(INFO|CREATE|PURGE|MSG\.GET|MSG\.DELETE)\.{name}_TASKS
     | \$JS\.API\.CONSUMER\.(INFO|DELETE|DURABLE\.CREATE|MSG\.NEXT)\.{name}_TASKS\.job-\d+-run-\d+-[0-9a-f]{{5}}
+    | \$JS\.API\.CONSUMER\.LIST\.{name}_TASKS
     | \$JS\.EVENT\..*
     """.format(name="wire"),
     re.VERBOSE,
@@ -48,6 +51,11 @@ class Deployment:
         self.queue = NatsTaskQueue([server.url], deployment_name=name, lease=LONG, timeout=TIMEOUT)
         self.holder = Holder(self.queue, clock, LONG)
         self.outsider = NatsConnection([server.url], name="outsider", timeout=TIMEOUT)
+        self._server = server
+
+    def another_process(self) -> NatsTaskQueue:
+        """A queue of the same deployment that remembers nothing of this one's."""
+        return NatsTaskQueue([self._server.url], deployment_name=self.names.deployment, lease=LONG, timeout=TIMEOUT)
 
     def delete_stream(self) -> None:
         self.outsider.run(lambda session: session.manager.delete_stream(self.names.stream))
@@ -158,6 +166,50 @@ class TestLoss:
         assert ordinals(deployment.holder.claim_all(2)) == [0, 1]
         assert deployment.holder.claim() == []
         assert deployment.queue.depth(JOB) == QueueDepth(0, 2, 0)
+
+
+class TestManyRuns:
+    def test_more_runs_than_a_server_grants_a_stream_by_default(self, deployment: Deployment) -> None:
+        """From 2.15 on it is 1,000; the list of consumers comes 256 at a time, the requests for them 200 at a time."""
+        jobs = [JobRef(number, 1) for number in range(1, 1051)]
+        for job in jobs:
+            deployment.queue.publish(job, [0])
+        assert deployment.queue.depths(jobs) == dict.fromkeys(jobs, QueueDepth(1, 0, 0))
+        held = deployment.queue.held_runs()
+        assert [run.job for run in held.runs] == jobs
+        assert all(run.since is not None and run.since.tzinfo is not None for run in held.runs)
+
+    def test_the_depths_of_a_stream_that_was_made_again_are_the_new_ones(self, deployment: Deployment) -> None:
+        other = JobRef(8, 1)
+        deployment.queue.publish(JOB, range(3))
+        deployment.delete_stream()
+        assert deployment.queue.depths([JOB, other]) == {JOB: None, other: None}
+        assert deployment.queue.held_runs().runs == ()
+        elsewhere = deployment.another_process()
+        elsewhere.publish(other, range(2))
+        assert deployment.queue.depths([JOB, other]) == {JOB: None, other: QueueDepth(2, 0, 0)}
+        elsewhere.close()
+
+    def test_what_is_of_no_run_is_reported(self, deployment: Deployment) -> None:
+        deployment.queue.publish(JOB, range(3))
+        stray = f"{deployment.names.deployment}.tasks.import.yesterday"
+
+        async def put_strays(session: Session) -> None:
+            config = ConsumerConfig(durable_name="somebody", filter_subject=stray, ack_policy=AckPolicy.EXPLICIT)
+            await session.manager.add_consumer(deployment.names.stream, config)
+            await session.client.request(stray, b"", timeout=session.timeout)
+
+        deployment.outsider.run(put_strays)
+        held = deployment.queue.held_runs()
+        assert [run.job for run in held.runs] == [JOB]
+        assert held.unreadable == tuple(sorted([stray, "somebody"]))
+
+    def test_messages_without_a_consumer_are_held_too(self, deployment: Deployment) -> None:
+        deployment.queue.publish(JOB, range(3))
+        deployment.delete_consumers()
+        assert deployment.queue.held_runs().runs == (HeldRun(JOB, None),)
+        deployment.queue.remove(JOB)
+        assert deployment.queue.held_runs().runs == ()
 
 
 class TestCrash:
@@ -288,6 +340,8 @@ class TestWire:
             wire.queue.acknowledge(job, wire.holder.claim_all(2, job))
             wire.queue.release(job, wire.holder.claim_all(2, job))
             wire.queue.depth(job)
+            wire.queue.depths([job, JobRef(5, 5)])
+            wire.queue.held_runs()
             wire.queue.remove(job)
         self._post_inventions(wire)
         wire.queue.publish(JobRef(99, 9), [0])

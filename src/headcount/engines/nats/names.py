@@ -12,6 +12,8 @@ from datetime import datetime, timedelta
 from headcount.domain.records import JobRef
 
 _DEPLOYMENT = re.compile(r"[a-z][a-z0-9_-]*")
+_CONSUMER = re.compile(r"job-(\d+)-run-(\d+)-[0-9a-f]{5}")
+_RUN = re.compile(r"(\d+)\.(\d+)")
 _EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
 _MICROSECOND = timedelta(microseconds=1)
 _SEQUENCE_BITS = 43
@@ -63,6 +65,14 @@ class Names:
         """Return the durable consumer of a run in one incarnation of the stream."""
         return f"job-{job.job_id:d}-run-{job.run:d}-{incarnation:05x}"
 
+    def run_of_consumer(self, consumer: str) -> JobRef | None:
+        """Return the run whose consumer bears this name, None where it is of no run."""
+        return _run_in(_CONSUMER, consumer)
+
+    def run_of_subject(self, subject: str) -> JobRef | None:
+        """Return the run whose tasks bear this subject, None where they are of no run."""
+        return _run_in(_RUN, subject.removeprefix(f"{self.deployment}.tasks."))
+
     def next_of(self, consumer: str) -> str:
         """Return the subject that asks a consumer for messages."""
         return f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{consumer}"
@@ -81,6 +91,11 @@ class Names:
         ``consumer.go``).
         """
         return f"$JS.ACK.{self.stream}.{consumer}.1.{sequence:d}.{consumer_sequence:d}.0.0"
+
+
+def _run_in(pattern: re.Pattern[str], name: str) -> JobRef | None:
+    found = pattern.fullmatch(name)
+    return JobRef(int(found[1]), int(found[2])) if found else None
 
 
 def identity(job: JobRef, ordinal: int, generation: int) -> str:

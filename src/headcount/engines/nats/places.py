@@ -20,6 +20,7 @@ from headcount.engines.nats.names import Names, incarnation_of
 _DUPLICATE_WINDOW_SECONDS = 120.0
 _REMEMBERED = 10_000
 _UNLIMITED = -1
+_MOST_RUNS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,14 @@ class Places:
         """Look again next time, because something that should be there did not answer."""
         self._incarnation = None
         self._served.clear()
+
+    async def was_made_again(self, session: Session) -> bool:
+        """Whether the stream is another one than it was thought to be; what was remembered is forgotten then."""
+        before, now = self._incarnation, await self._look_for_stream(session)
+        if now != before:
+            self.forget()
+            self._incarnation = now
+        return now != before
 
     async def locate(self, session: Session, job: JobRef) -> Place | None:
         """Return where a run's tasks would be, None where there is no stream. The consumer may be missing."""
@@ -144,12 +153,16 @@ class Places:
 
         After it, tasks that wait are put in twice, which the ledger settles when they are handed out. The server keeps
         every identity in memory that long, about 150 bytes each.
+
+        A server from 2.15 on grants 1,000 consumers to a stream that names no limit above zero, which would keep all
+        further jobs from being published (nats-server pull request 8337).
         """
         return StreamConfig(
             name=self._names.stream,
             subjects=[self._names.subjects],
             retention=RetentionPolicy.WORK_QUEUE,
             duplicate_window=_DUPLICATE_WINDOW_SECONDS,
+            max_consumers=_MOST_RUNS,
         )
 
 

@@ -1,6 +1,6 @@
 """The queue on NATS JetStream."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -8,7 +8,7 @@ from nats.aio.msg import Msg
 from nats.js.errors import NotFoundError
 
 from headcount.domain.records import JobRef
-from headcount.engines.nats import settling
+from headcount.engines.nats import looking, settling
 from headcount.engines.nats.connection import NatsConnection, Session
 from headcount.engines.nats.names import Names, identity, pack, unpack
 from headcount.engines.nats.places import Places
@@ -16,6 +16,7 @@ from headcount.engines.nats.publishing import Message, StreamMissingError, publi
 from headcount.engines.nats.pulls import pull
 from headcount.engines.nats.settling import Settling
 from headcount.errors import ConfigurationError
+from headcount.ports.holdings import Holdings
 from headcount.ports.task_queue import Delivery, QueueDepth
 
 _log = structlog.get_logger(__name__)
@@ -45,6 +46,7 @@ class NatsTaskQueue:
     """
 
     name = "nats"
+    in_database = False
 
     def __init__(
         self, urls: Sequence[str], *, deployment_name: str, lease: timedelta, timeout: timedelta = REQUEST_TIMEOUT
@@ -123,11 +125,23 @@ class NatsTaskQueue:
         """
 
         async def work(session: Session) -> QueueDepth | None:
-            found = await self._look(session, job)
-            if found is None:
-                self._places.forget()
-                found = await self._look(session, job)
-            return found
+            return (await looking.depths_of(session, self._places, [job]))[job]
+
+        return self._connection.run(work)
+
+    def depths(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, QueueDepth | None]:
+        """Ask the consumers of runs, many at a time over one connection."""
+
+        async def work(session: Session) -> Mapping[JobRef, QueueDepth | None]:
+            return await looking.depths_of(session, self._places, list(dict.fromkeys(jobs)))
+
+        return self._connection.run(work)
+
+    def held_runs(self) -> Holdings:
+        """Return every run with a consumer or messages; since when a consumer is there the server tells."""
+
+        async def work(session: Session) -> Holdings:
+            return await looking.holdings_of(session, self._names)
 
         return self._connection.run(work)
 
@@ -158,13 +172,6 @@ class NatsTaskQueue:
             return []
         messages = await pull(session, self._names.next_of(place.consumer), limit)
         return None if messages is None else await _deliveries(messages, place.incarnation)
-
-    async def _look(self, session: Session, job: JobRef) -> QueueDepth | None:
-        place = await self._places.locate(session, job)
-        info = await self._places.look_at(session, place) if place else None
-        if info is None:
-            return None
-        return QueueDepth(info.num_pending or 0, info.num_ack_pending or 0, info.num_redelivered or 0)
 
     def _settle(self, job: JobRef, deliveries: Sequence[Delivery], word: bytes) -> None:
         async def work(session: Session) -> None:

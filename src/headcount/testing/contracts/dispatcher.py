@@ -40,6 +40,21 @@ class DispatcherContract:
     def test_knows_nothing_of_a_run_it_was_not_given(self, harness: DispatcherHarness) -> None:
         assert harness.dispatcher.testimony(_job()) is None
 
+    def test_testimonies_say_of_many_runs_what_testimony_says_of_each(self, harness: DispatcherHarness) -> None:
+        known = [_job(), _job()]
+        known.append(JobRef(known[0].job_id, 2))
+        for job in known:
+            harness.dispatcher.enqueue(job)
+        asked = [_job(), *known, JobRef(known[1].job_id, 2), known[0]]
+        answers = harness.dispatcher.testimonies(asked)
+        assert answers == {job: harness.dispatcher.testimony(job) for job in asked}
+        assert [job for job, answer in answers.items() if answer == DispatchTestimony("PENDING", 0)] == known
+
+    def test_testimonies_of_none_and_of_a_thousand_runs(self, harness: DispatcherHarness) -> None:
+        assert harness.dispatcher.testimonies([]) == {}
+        asked = [_job() for _ in range(1000)]
+        assert harness.dispatcher.testimonies(asked) == dict.fromkeys(asked)
+
     def test_a_run_that_waits_is_pending(self, harness: DispatcherHarness) -> None:
         job = _job()
         harness.dispatcher.enqueue(job)

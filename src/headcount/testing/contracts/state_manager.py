@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from headcount.domain.records import JobRef, StageProgress
 from headcount.domain.states import STATE_MANAGER_STAGES, Stage
-from headcount.ports.state_manager import AsyncJobStateManager, Mark, Snapshot, Unknown
+from headcount.ports.state_manager import AsyncJobStateManager, Mark, Silence, Snapshot, Unknown
 
 THREADS = 16
 """How many callers there are at once where a test is about concurrency."""
@@ -157,6 +157,55 @@ class StateManagerContract:
         state.account(older, marks_of([0, 1]))
         assert isinstance(state.snapshot(newer), Unknown)
         assert state.all_tasks_processed(newer) is None
+
+    def test_snapshots_say_of_many_runs_what_snapshot_says_of_each(self, state: AsyncJobStateManager) -> None:
+        older, empty, absent = new_job(), new_job(), new_job()
+        newer = JobRef(older.job_id, 2)
+        state.initialise(older, 4)
+        state.initialise(newer, 2)
+        state.initialise(empty, 0)
+        state.account(older, marks_of([0, 1], failed=[1]))
+        state.account(newer, marks_of([0, 1]))
+        asked = [absent, newer, JobRef(older.job_id, 3), older, empty, newer]
+        answers = state.snapshots(asked)
+        assert answers == {job: state.snapshot(job) for job in asked}
+        assert known(answers[older]).stages == expected_stages(4, marks_of([0, 1], failed=[1]))
+        assert [known(answers[job]).all_tasks_processed for job in (older, newer, empty)] == [False, True, True]
+
+    def test_an_absent_run_is_told_apart_from_silence(self, state: AsyncJobStateManager) -> None:
+        known_one, absent = new_job(), [new_job(), new_job(run=5)]
+        state.initialise(known_one, 1)
+        answers = state.snapshots([known_one, *absent])
+        for job in absent:
+            answer = answers[job]
+            assert isinstance(answer, Unknown)
+            assert answer.silence is Silence.ABSENT
+            assert f"job {job.job_id}, run {job.run}" in answer.reason
+
+    def test_snapshots_of_no_run_are_none(self, state: AsyncJobStateManager) -> None:
+        assert state.snapshots([]) == {}
+
+    def test_snapshots_of_a_thousand_runs_are_told_at_once(self, state: AsyncJobStateManager) -> None:
+        asked = [new_job() for _ in range(1000)]
+        for job in asked[::50]:
+            state.initialise(job, 3)
+        answers = state.snapshots(asked)
+        assert list(answers) == asked
+        assert [job for job in asked if isinstance(answers[job], Snapshot)] == asked[::50]
+
+    def test_what_is_held_is_listed_run_by_run(self, state: AsyncJobStateManager) -> None:
+        older, other = new_job(), new_job()
+        newer = JobRef(older.job_id, 2)
+        for job in (other, newer, older):
+            state.initialise(job, 3)
+        state.account(newer, marks_of([0]))
+        state.clean_up(other)
+        holdings = state.held_runs()
+        held = [run.job for run in holdings.runs]
+        assert held == sorted(set(held))
+        assert {older, newer} <= set(held)
+        assert other not in held
+        assert holdings.unreadable == ()
 
     def test_runs_of_one_job_are_counted_and_cleaned_up_apart(self, state: AsyncJobStateManager) -> None:
         older = new_job()

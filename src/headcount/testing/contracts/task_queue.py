@@ -77,6 +77,8 @@ OPERATIONS: dict[str, Callable[[Holder], object]] = {
     "release": lambda holder: holder.queue.release(JOB, [Delivery(0, 1)]),
     "acknowledge": lambda holder: holder.queue.acknowledge(JOB, [Delivery(0, 1)]),
     "depth": lambda holder: holder.queue.depth(JOB),
+    "depths": lambda holder: holder.queue.depths([JOB]),
+    "held_runs": lambda holder: holder.queue.held_runs(),
     "remove": lambda holder: holder.queue.remove(JOB),
 }
 
@@ -234,6 +236,44 @@ class TaskQueueContract:
         holder.queue.publish(JobRef(8, 1), [0])
         assert holder.claim() == []
         assert holder.queue.depth(JOB) in (None, _EMPTY)
+
+    def test_depths_says_of_many_runs_what_depth_says_of_each(self, holder: Holder) -> None:
+        jobs = [JobRef(7, 1), JobRef(7, 2), JobRef(71, 1), JobRef(1, 7)]
+        for number, job in enumerate(jobs):
+            holder.queue.publish(job, range(number + 2))
+            held = holder.claim_all(2, job)
+            holder.queue.acknowledge(job, held[:1])
+        holder.queue.release(jobs[3], held[1:])
+        holder.claim_all(4, jobs[3])
+        unknown = [JobRef(7, 3), JobRef(99, 1)]
+        asked = [*unknown, *jobs, jobs[0]]
+        assert holder.queue.depths(asked) == {job: holder.queue.depth(job) for job in asked}
+        assert holder.queue.depths(jobs[3:]) == {jobs[3]: QueueDepth(0, 4, 1)}
+
+    def test_depths_of_no_run_are_none(self, holder: Holder) -> None:
+        assert holder.queue.depths([]) == {}
+
+    def test_depths_of_a_thousand_runs_are_told_at_once(self, holder: Holder) -> None:
+        published = [JobRef(number, 1) for number in range(1, 1001, 50)]
+        for job in published:
+            holder.queue.publish(job, range(3))
+        asked = [JobRef(number, 1) for number in range(1, 1001)]
+        depths = holder.queue.depths(asked)
+        assert list(depths) == asked
+        assert [job for job, depth in depths.items() if depth == QueueDepth(3, 0, 0)] == published
+        assert all(depths[job] in (None, _EMPTY) for job in set(asked) - set(published))
+
+    def test_what_is_held_is_listed_run_by_run(self, holder: Holder) -> None:
+        assert holder.queue.held_runs().runs == ()
+        jobs = [JobRef(1, 7), JobRef(7, 1), JobRef(7, 2)]
+        for job in reversed(jobs):
+            holder.queue.publish(job, range(3))
+        holder.claim(job=jobs[1])
+        holdings = holder.queue.held_runs()
+        assert [held.job for held in holdings.runs] == jobs
+        assert holdings.unreadable == ()
+        holder.queue.remove(jobs[1])
+        assert [held.job for held in holder.queue.held_runs().runs] == [jobs[0], jobs[2]]
 
     def test_jobs_and_runs_do_not_mix(self, holder: Holder) -> None:
         places = [JobRef(7, 1), JobRef(7, 2), JobRef(71, 1), JobRef(1, 7)]
