@@ -6,6 +6,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from headcount.domain.states import JobState
+
 
 class Condition(StrEnum):
     """What can be the matter with a job."""
@@ -61,7 +63,9 @@ class Finding:
         next_step: what will happen by itself; empty where nothing needs to.
         due: when that will be, where it is known.
         command: the command that would do it now; empty where there is none.
-        fallback: where a witness could not testify: which one, why, and what was used instead.
+        fallback: where a witness could not testify or was overruled: which one, why, and what was used instead; no
+            more than one finding of a job carries it.
+        outcome: the status the remedy ends the job with; None where it ends nothing.
     """
 
     condition: Condition
@@ -72,6 +76,7 @@ class Finding:
     due: datetime | None = None
     command: str = ""
     fallback: str = ""
+    outcome: JobState | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +90,7 @@ class Policy:
         max_attempts: how often a task is handed out.
         dispatch_attempts: how often a dispatch is taken up again.
         health_interval: from one look of the loop to the next.
+        ack_wait: how long a lease lasts unless it is extended.
     """
 
     stalled_after: timedelta = timedelta(minutes=10)
@@ -93,3 +99,4 @@ class Policy:
     max_attempts: int = 5
     dispatch_attempts: int = 10
     health_interval: timedelta = timedelta(seconds=60)
+    ack_wait: timedelta = timedelta(seconds=30)

@@ -62,6 +62,10 @@ class Patience:
 class Observation:
     """Everything known of one job at one moment.
 
+    It takes a while to gather. Durability runs one way, so whoever gathers asks against it: the dispatcher before
+    the job's row, the row before queue and state manager, and the ledger last. What happens in between then makes a
+    witness look behind the ledger, or a job finished, and never lost or ahead, which would raise an alarm.
+
     Attributes:
         job: the job's row; ``job.status`` may be a word nobody knows.
         ledger: the task rows' counts.
