@@ -5,6 +5,7 @@ from django.utils import timezone
 
 from headcount.api.application import api
 from headcount.domain.states import Scope
+from headcount.flow.finalise import give_up
 from headcount.models import Token
 from tests.api.callers import Caller, assert_problem
 from tests.flow import given
@@ -17,6 +18,7 @@ ENDPOINTS = [
     ("POST", "jobs", {SUBMIT}),
     ("GET", "jobs/{job}", {READ}),
     ("POST", "jobs/{job}/cancel", {SUBMIT}),
+    ("POST", "jobs/{job}/retry", {SUBMIT}),
     ("GET", "jobs/{job}/events", {READ}),
     ("GET", "jobs/{job}/ledger", {READ}),
     ("GET", "jobs/{job}/audit", {READ}),
@@ -68,8 +70,10 @@ def test_the_table_above_names_every_endpoint_there_is():
 @each_endpoint
 @slashes
 def test_every_endpoint_answers_a_caller_with_a_scope_it_names_with_or_without_a_final_slash(
-    caller_with, job, method, path, scopes, slash
+    caller_with, deployment, job, method, path, scopes, slash
 ):
+    if path.endswith("retry"):
+        give_up(deployment, job.ref, "nobody can finish it")
     for scope in scopes:
         assert call(caller_with(scope), method, path, job, slash).status_code in {200, 201}
 

@@ -158,6 +158,7 @@ def test_unknown_fields_are_tolerated(caller, job):
         ("GET", "jobs/999999/export"),
         ("GET", "jobs/999999/ledger"),
         ("POST", "jobs/999999/cancel"),
+        ("POST", "jobs/999999/retry"),
         ("POST", "jobs/999999/tasks"),
         ("POST", "jobs/999999/result"),
     ],
@@ -199,6 +200,13 @@ def test_a_job_that_cannot_be_is_refused_with_what_would_fit(caller, job, body, 
 
 def test_an_unknown_export_format_is_refused(caller, job):
     assert_problem(caller.get(f"jobs/{job.id}/export", format="xls"), 422, "'xls'", "csv, jsonl, coco")
+
+
+def test_a_job_that_cannot_be_retried_is_refused_with_what_to_do(caller, job):
+    assert_problem(caller.post(f"jobs/{job.id}/retry"), 409, "only a job that has ended can be retried")
+    caller.post(f"jobs/{job.id}/cancel")
+    assert_problem(caller.post(f"jobs/{job.id}/retry"), 409, "nothing to retry", "retry it as unfinished")
+    assert_problem(caller.post(f"jobs/{job.id}/retry", {"only": "saved"}), 422, "only")
 
 
 def test_a_job_that_has_ended_cannot_be_cancelled(caller, job):

@@ -111,6 +111,33 @@ def test_a_job_is_submitted_shown_and_cancelled(caller, project_id):
     assert (cancelled["status"], cancelled["certificates"][0]["status"]) == ("REVOKED", "REVOKED")
 
 
+@pytest.mark.parametrize(
+    ("body", "waiting"), [("", 1), ("{}", 1), ('{"only": "failed"}', 1), ('{"only": "unfinished"}', 3)]
+)
+def test_a_job_that_has_ended_is_retried(caller, job, body, waiting):
+    tasks = caller.claim(job.id)
+    failed = {"reply_subject": tasks[1]["reply_subject"], "result": {"error": "no", "image_id": tasks[1]["image_id"]}}
+    caller.post_results(job.id, [as_result(tasks[0]), failed])
+    caller.post(f"jobs/{job.id}/cancel")
+    response = caller.post_text(f"jobs/{job.id}/retry", body)
+    assert response.status_code == 200, response.content
+    shown = response.json()
+    assert (shown["status"], shown["run"], [item["run"] for item in shown["certificates"]]) == ("PENDING", 2, [1])
+    assert shown["bound"] == {
+        "can_succeed": True,
+        "failures_left": 2,
+        "says": "can still succeed: at most 2 more failures",
+    }
+    assert len(caller.get(f"jobs/{job.id}/ledger", state="waiting").json()["results"]) == waiting
+
+
+def test_a_job_is_submitted_to_fail_fast(caller, project_id):
+    given.collection(project_id, 2)
+    body = {"pipeline": "blobs", "config": {"collection": "night"}}
+    assert caller.post("jobs", body).json()["fail_fast"] is False
+    assert caller.post("jobs", body | {"fail_fast": True}).json()["fail_fast"] is True
+
+
 def test_a_shown_job_has_its_stages_counts_and_certificate(caller, job):
     tasks = caller.claim(job.id)
     caller.post_results(job.id, [as_result(task) for task in tasks[:3]])

@@ -3,6 +3,8 @@
 import pytest
 from django.db import IntegrityError, connection
 
+from headcount.flow.retry import retry
+from headcount.flow.run_job import run_job
 from headcount.store import jobs
 from tests.flow import given
 from tests.flow.given import claimed, dispatched, failure, posted, success
@@ -103,3 +105,37 @@ def test_the_damage_of_one_job_is_not_held_against_another(headcount_in_process,
     other = given.dispatched(deployment, 0, job.project_id)
     run("DELETE FROM headcount_certificate WHERE job_id = %(job)s", job)
     assert headcount_in_process("audit", other.id).code == 0
+
+
+_MISJUDGED = """
+    INSERT INTO headcount_certificate (job_id, run, status, arithmetic, reason, threshold, evidence, decided_at,
+                                       waiting, leased, received, saved, failed, cancelled)
+    SELECT job_id, 3, 'SUCCESS', '', '', 0.1, '{}', decided_at, 0, 0, 0, 1, 3, 0
+    FROM headcount_certificate WHERE job_id = %(job)s AND run = 2
+"""
+RUNS_DAMAGE = {
+    "the certificate of an earlier run deleted": (
+        "DELETE FROM headcount_certificate WHERE job_id = %(job)s AND run = 1",
+        "the job is in run 2 but has no certificate for run 1",
+    ),
+    "a certificate of a run that has not ended": (
+        "UPDATE headcount_job SET run = 1 WHERE id = %(job)s",
+        "run 2 has a certificate but the job is in run 1",
+    ),
+    "a certificate whose figures say otherwise": (
+        _MISJUDGED,
+        "the certificate of run 3 says SUCCESS but its figures say FAILURE",
+    ),
+}
+
+
+@pytest.mark.parametrize(("statement", "offence"), RUNS_DAMAGE.values(), ids=RUNS_DAMAGE.keys())
+def test_damage_to_the_certificates_of_several_runs_is_named(headcount_in_process, deployment, job, statement, offence):
+    following = retry(deployment, job.id)
+    run_job(deployment, following.ref)
+    posted(deployment, following, [success(task) for task in claimed(deployment, following)])
+    assert headcount_in_process("audit", job.id).code == 0
+    run(statement, job)
+    said = headcount_in_process("audit", job.id)
+    assert said.code == 1
+    assert f"  {offence}" in said.out

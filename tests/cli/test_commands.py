@@ -6,9 +6,11 @@ import pytest
 
 from headcount.cli.main import COMMANDS
 from headcount.flow.cancel import cancel
+from headcount.flow.run_job import run_job
 from headcount.models import Task, Token
-from headcount.store import jobs, tokens
+from headcount.store import jobs, ledger, tokens
 from headcount_images.models import Detection
+from tests.cli.conftest import assert_one_line
 from tests.flow import given
 from tests.flow.given import claimed, dispatched, failure, posted, submitted, success
 from tests.images.conftest import draw
@@ -24,6 +26,7 @@ OPTIONS = {
         "--config",
         "--dispatch-mode",
         "--failure-threshold",
+        "--fail-fast",
         "--priority",
         "--name",
         "--project",
@@ -31,6 +34,7 @@ OPTIONS = {
         "--json",
     ],
     "cancel": ["JOB_ID", "--json"],
+    "retry": ["JOB_ID", "--only", "--watch", "--json"],
     "jobs": ["--running", "--limit", "--json"],
     "show": ["JOB_ID", "--watch", "--log", "--json"],
     "audit": ["JOB_ID", "--json"],
@@ -151,6 +155,39 @@ def test_watching_a_job_that_has_ended_tells_by_its_code_how(headcount_in_proces
 def test_a_job_is_cancelled(headcount_in_process, deployment, project_id):
     job = dispatched(deployment, 2, project_id)
     assert headcount_in_process("cancel", job.id, "--json").json["status"] == "REVOKED"
+
+
+@pytest.mark.parametrize(("options", "waiting"), [([], 1), (["--only", "failed"], 1), (["--only", "unfinished"], 2)])
+def test_a_job_that_has_ended_is_retried(headcount_in_process, deployment, project_id, options, waiting):
+    job = dispatched(deployment, 3, project_id)
+    tasks = claimed(deployment, job)
+    posted(deployment, job, [success(tasks[0]), failure(tasks[1])])
+    cancel(deployment, job.id)
+    shown = headcount_in_process("retry", job.id, *options, "--json").json
+    assert (shown["status"], shown["run"]) == ("PENDING", 2)
+    assert [item["status"] for item in shown["certificates"]] == ["REVOKED"]
+    assert ledger.counts(job.id).waiting == waiting
+
+
+def test_a_job_with_nothing_to_retry_is_refused_in_one_line(headcount_in_process, deployment, project_id):
+    job = dispatched(deployment, 0, project_id)
+    assert_one_line(headcount_in_process("retry", job.id), "nothing to retry", "submit a new job")
+    assert_one_line(headcount_in_process("retry", 999_999), "there is no job 999999")
+    assert_one_line(headcount_in_process("retry", job.id, "--only", "saved"), "--only")
+
+
+def test_a_job_that_fails_fast_is_submitted_and_shows_how_far_it_is_from_failure(
+    headcount_in_process, deployment, project_id
+):
+    given.collection(project_id, 4)
+    submit = ("submit", "--pipeline", given.SLUG, "--collection", "night", "--failure-threshold", "0.25", "--fail-fast")
+    shown = headcount_in_process(*submit, "--json").json
+    assert (shown["fail_fast"], shown["bound"]) == (True, None)
+    job = jobs.get(shown["id"])
+    run_job(deployment, job.ref)
+    assert "can still succeed: at most 1 more failure" in headcount_in_process("show", job.id).out
+    bound = headcount_in_process("show", job.id, "--json").json["bound"]
+    assert bound == {"can_succeed": True, "failures_left": 1, "says": "can still succeed: at most 1 more failure"}
 
 
 def test_a_clean_audit_prints_the_sum(headcount_in_process, done):

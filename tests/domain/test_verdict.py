@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from headcount.domain.records import TaskCounts
 from headcount.domain.states import JobState
-from headcount.domain.verdict import cancelled, describe, given_up, verdict
+from headcount.domain.verdict import cancelled, describe, given_up, live_bound, verdict
 
 THRESHOLDS = ["0", "0.0", "0.1", "0.2", "0.25", "0.3", "0.333", "0.5", "0.7", "0.9", "1", "1.0"]
 NUMBERS = st.integers(0, 10**7)
@@ -90,3 +90,45 @@ def test_what_is_cancelled_or_given_up_is_revoked_with_its_sum(counts: TaskCount
 def test_the_conservation_sum_names_every_state() -> None:
     expected = "21 = 1 waiting + 2 leased + 3 received + 4 saved + 5 failed + 6 cancelled"
     assert describe(TaskCounts(1, 2, 3, 4, 5, 6)) == expected
+
+
+BOUND_THRESHOLDS = sorted({Fraction(n, d) for d in range(1, 13) for n in range(d + 1)})
+
+
+@pytest.mark.parametrize("total", range(31))
+def test_the_live_bound_is_what_the_verdict_would_say_of_every_end(total: int) -> None:
+    """Of every job of so many tasks, with so many failed so far, under thresholds on both sides of every step."""
+    thresholds = [*map(float, BOUND_THRESHOLDS), *map(float, THRESHOLDS), 0.1 + 0.2, 1e-9, 1 - 1e-9]
+    for threshold, failed in product(thresholds, range(total + 1)):
+        bound = live_bound(total, failed, threshold)
+        for more in range(total - failed + 1):
+            end = verdict(TaskCounts(saved=total - failed - more, failed=failed + more), threshold)
+            assert (end.status is JobState.SUCCESS) == (more <= bound.failures_left), (threshold, failed, more)
+        assert bound.can_succeed == (
+            verdict(TaskCounts(saved=total - failed, failed=failed), threshold).status == "SUCCESS"
+        )
+
+
+@given(total=NUMBERS, failed=NUMBERS, hundredths=st.integers(0, 100))
+def test_the_live_bound_of_jobs_of_any_size_is_exact(total: int, failed: int, hundredths: int) -> None:
+    assume(failed <= total)
+    threshold = float(Decimal(hundredths) / 100)
+    left = live_bound(total, failed, threshold).failures_left
+    for more in (left, left + 1):
+        if 0 <= failed + more <= total:
+            counts = TaskCounts(saved=total - failed - more, failed=failed + more)
+            assert (verdict(counts, threshold).status is JobState.SUCCESS) == (more <= left)
+
+
+@pytest.mark.parametrize(
+    ("failed", "says"),
+    [
+        (0, "can still succeed: at most 2 more failures"),
+        (1, "can still succeed: at most 1 more failure"),
+        (2, "can still succeed: at most 0 more failures"),
+        (3, "can no longer succeed"),
+        (9, "can no longer succeed"),
+    ],
+)
+def test_the_live_bound_is_said_in_words(failed: int, says: str) -> None:
+    assert str(live_bound(10, failed, 0.2)) == says

@@ -1,4 +1,4 @@
-"""Jobs: submit, list, look at, cancel, audit, export."""
+"""Jobs: submit, list, look at, cancel, retry, audit, export."""
 
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -12,9 +12,10 @@ from headcount.api import schemas
 from headcount.api.authentication import CallerRequest, needs
 from headcount.api.documented import problem_answer
 from headcount.domain.records import JobRecord
-from headcount.domain.states import FINAL_STATES, DispatchMode, Scope, TaskState
+from headcount.domain.states import FINAL_STATES, DispatchMode, Redo, Scope, TaskState
 from headcount.errors import BadInputError
 from headcount.flow.cancel import cancel
+from headcount.flow.retry import retry
 from headcount.flow.submit import JobRequest, submit
 from headcount.health.audit import audit
 from headcount.health.describe import describe
@@ -74,6 +75,19 @@ def show_job(request: CallerRequest, job_id: int) -> dict[str, Any]:
 def cancel_job(request: CallerRequest, job_id: int) -> dict[str, Any]:
     """Stop a job; what is saved already stays."""
     return describe(deployment(), cancel(deployment(), job_id, request.auth.project_id))
+
+
+@router.post(
+    "/jobs/{int:job_id}/retry",
+    response=schemas.JobOut,
+    auth=needs(Scope.SUBMIT),
+    summary="Retry a job",
+    openapi_extra={"responses": {int(HTTPStatus.CONFLICT): problem_answer(HTTPStatus.CONFLICT)}},
+)
+def retry_job(request: CallerRequest, job_id: int, body: schemas.RetryIn | None = None) -> dict[str, Any]:
+    """Start the next run of a job that has ended, with the tasks that are not done; earlier verdicts stay."""
+    only = body.only if body is not None else Redo.FAILED
+    return describe(deployment(), retry(deployment(), job_id, only, request.auth.project_id))
 
 
 @router.get("/jobs/{int:job_id}/events", response=schemas.EventsOut, auth=needs(Scope.READ), summary="A job's log")

@@ -7,7 +7,7 @@ from ninja import Schema
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from headcount.api.storable import number_as_text, storable, storable_document
-from headcount.domain.states import DispatchMode
+from headcount.domain.states import DispatchMode, Redo
 
 Text = Annotated[str, AfterValidator(storable)]
 """Text that every database takes."""
@@ -34,6 +34,21 @@ class JobIn(Schema):
     config: Document = Field(default_factory=dict)
     failure_threshold: float = Field(0.5, ge=0, le=1, description="Above this share of failed tasks: FAILURE.")
     priority: int = Field(0, ge=-1000, le=1000, description="Higher is claimed first.")
+    fail_fast: bool = Field(default=False, description="End at once when too many tasks have failed; cancel the rest.")
+
+
+class RetryIn(Schema):
+    """Which tasks of a job that has ended to do again."""
+
+    only: Redo = Field(Redo.FAILED, description="What failed or is open, or with `unfinished` what was cancelled too.")
+
+
+class BoundOut(Schema):
+    """How far a running job is from FAILURE."""
+
+    can_succeed: bool
+    failures_left: int = Field(description="How many more tasks may fail and the job still succeed.")
+    says: str
 
 
 class StageOut(Schema):
@@ -70,9 +85,11 @@ class JobOut(Schema):
     run: int
     task_total: int | None
     failure_threshold: float
+    fail_fast: bool
     priority: int
     created_at: datetime
     finished_at: datetime | None
+    bound: BoundOut | None = Field(description="While the job runs and its tasks are collected.")
     stages: list[StageOut]
     counts: dict[str, int] = Field(description="What was saved, by name.")
     certificates: list[CertificateOut]

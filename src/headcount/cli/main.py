@@ -37,6 +37,7 @@ COMMANDS = {
     "import": Entry("headcount.cli.submitting:import_images", "Read a folder of images into a collection."),
     "submit": Entry("headcount.cli.submitting:submit", "Submit a job."),
     "cancel": Entry("headcount.cli.submitting:cancel", "Cancel a running job."),
+    "retry": Entry("headcount.cli.submitting:retry", "Do again what a job has left undone."),
     "jobs": Entry("headcount.cli.looking:jobs", "List jobs."),
     "show": Entry("headcount.cli.looking:show", "Show where a job stands and why."),
     "audit": Entry("headcount.cli.looking:audit", "Prove that every task of a job is accounted for."),

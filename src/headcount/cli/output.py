@@ -60,6 +60,8 @@ def print_job(job: JobRecord) -> None:
     console.print(f"[bold]job {job.id}[/] {job.name!r}: {styled_status(job.status)}", highlight=False)
     console.print(f"  {job.kind}, {job.dispatch_mode}, pipeline {job.pipeline or '-'}, run {job.run}", highlight=False)
     console.print(stage_table(shown["stages"]))
+    if shown["bound"]:
+        console.print(f"  {shown['bound']['says']}", highlight=False)
     for name, number in shown["counts"].items():
         console.print(f"  {name}: {number}", highlight=False)
     for certificate in shown["certificates"]:

@@ -1,4 +1,4 @@
-"""``headcount import``, ``headcount submit`` and ``headcount cancel``."""
+"""``headcount import``, ``submit``, ``cancel`` and ``retry``."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,10 @@ from headcount.cli import setup
 from headcount.cli.output import job_as_json, print_job_line
 from headcount.cli.watching import watch_to_the_end
 from headcount.domain.records import JobRecord
-from headcount.domain.states import DispatchMode
+from headcount.domain.states import DispatchMode, Redo
 from headcount.errors import BadInputError
 from headcount.flow.cancel import cancel as cancel_job
+from headcount.flow.retry import retry as retry_job
 from headcount.flow.submit import DEFAULT_FAILURE_THRESHOLD, JobRequest
 from headcount.flow.submit import submit as submit_job
 from headcount.store.jobs import ensure_project
@@ -54,6 +55,7 @@ def import_images(directory: Path, collection: str | None, project: str, *, watc
     show_default=True,
     help="The share of failed tasks above which the job is a FAILURE.",
 )
+@click.option("--fail-fast", is_flag=True, help="End the job as soon as too many tasks have failed.")
 @click.option("--priority", type=click.IntRange(-1000, 1000), default=0, show_default=True, help="Higher goes first.")
 @click.option("--name", default="", help="What to call the job.")
 @_project
@@ -70,6 +72,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter for each option
     name: str,
     project: str,
     *,
+    fail_fast: bool,
     watch: bool,
     as_json: bool,
 ) -> None:
@@ -92,6 +95,7 @@ def submit(  # noqa: PLR0913, PLR0917 - one parameter for each option
         config=config,
         failure_threshold=failure_threshold,
         priority=priority,
+        fail_fast=fail_fast,
     )
     _submit(request, watch=watch, as_json=as_json)
 
@@ -105,8 +109,31 @@ def cancel(job_id: int, *, as_json: bool) -> None:
     _print(cancel_job(deployment(), job_id), as_json=as_json)
 
 
+@click.command()
+@click.argument("job_id", type=int)
+@click.option(
+    "--only",
+    type=click.Choice([only.value for only in Redo]),
+    default=Redo.FAILED.value,
+    show_default=True,
+    help="What to do again: failed and open tasks, or the cancelled ones too.",
+)
+@_watch
+@_as_json
+def retry(job_id: int, only: str, *, watch: bool, as_json: bool) -> None:
+    """Take a job that has ended up again, as its next run.
+
+    Only what is not done is done; what is saved stays, and so do the verdicts of earlier runs.
+    """
+    setup.prepare_database()
+    _tell(retry_job(deployment(), job_id, Redo(only)), watch=watch, as_json=as_json)
+
+
 def _submit(request: JobRequest, *, watch: bool, as_json: bool) -> None:
-    job = submit_job(deployment(), request)
+    _tell(submit_job(deployment(), request), watch=watch, as_json=as_json)
+
+
+def _tell(job: JobRecord, *, watch: bool, as_json: bool) -> None:
     if watch:
         watch_to_the_end(job.id, as_json=as_json)
     else:

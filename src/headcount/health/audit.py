@@ -50,11 +50,26 @@ def _against_total(job: JobRecord, counts: TaskCounts) -> Iterator[str]:
 
 
 def _against_status(job: JobRecord, counts: TaskCounts) -> Iterator[str]:
-    certificate = next((item for item in jobs.certificates(job.id) if item.run == job.run), None)
-    if job.is_final and certificate is None:
-        yield f"the job is {job.status} but has no certificate for run {job.run}"
-    if certificate is not None:
-        yield from _against_certificate(job, certificate, counts)
+    certificates = {item.run: item for item in jobs.certificates(job.id)}
+    ended = range(1, job.run + job.is_final)
+    for run in [run for run in ended if run not in certificates]:
+        now = job.status if run == job.run else f"in run {job.run}"
+        yield f"the job is {now} but has no certificate for run {run}"
+    for run, certificate in certificates.items():
+        yield from _against_itself(certificate)
+        if run not in ended:
+            yield f"run {run} has a certificate but the job is in run {job.run}, {job.status}"
+    if job.is_final and job.run in certificates:
+        yield from _against_certificate(job, certificates[job.run], counts)
+
+
+def _against_itself(certificate: Certificate) -> Iterator[str]:
+    """Nothing changes a certificate, so it can be held against its own figures whatever became of the rows since."""
+    if certificate.status is JobState.REVOKED:
+        return
+    says = verdict(certificate.counts, certificate.threshold).status
+    if says is not certificate.status:
+        yield f"the certificate of run {certificate.run} says {certificate.status} but its figures say {says}"
 
 
 def _against_certificate(job: JobRecord, certificate: Certificate, counts: TaskCounts) -> Iterator[str]:
