@@ -7,6 +7,9 @@ from math import floor
 from headcount.domain.records import TaskCounts
 from headcount.domain.states import JobState
 
+FOLLOWED = "dispatcher"
+"""What the evidence of a verdict has under this name is the word of a dispatcher, which it follows, not the figures."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:

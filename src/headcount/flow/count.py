@@ -53,7 +53,7 @@ def _count_anew(deployment: Deployment, job: JobRecord, marks: Sequence[Mark]) -
 
 
 def _warn(job: JobRecord, answer: Unknown) -> None:
-    _log.warning("state.fallback", job=job.id, reason=answer.reason, used_instead="the ledger")
+    _log.warning("state.fallback", job=job.id, reason=answer.reason, fallback="it is rebuilt from the ledger")
     metrics.state_fallbacks.labels(answer.silence).inc()
 
 

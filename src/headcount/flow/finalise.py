@@ -1,10 +1,11 @@
 """Finalise: end a job the moment its last task is accounted, on the ledger's evidence."""
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
+from types import MappingProxyType
 
 from headcount.domain.records import Event, JobRecord, JobRef, StageProgress, TaskCounts
 from headcount.domain.states import STATE_MANAGER_STAGES, JobState, Stage, from_states
-from headcount.domain.verdict import Verdict, cancelled, given_up, live_bound, verdict
+from headcount.domain.verdict import FOLLOWED, Verdict, cancelled, describe, given_up, live_bound, verdict
 from headcount.flow.relay import relay
 from headcount.ports.deployment import Deployment
 from headcount.statements import write_transaction
@@ -42,6 +43,37 @@ def give_up(deployment: Deployment, ref: JobRef, reason: str) -> bool:
         return True
     # The last results came in this very moment.
     return finalise(deployment, ref)
+
+
+def follow(deployment: Deployment, ref: JobRef, status: JobState, reason: str) -> bool:
+    """End a run as the dispatcher that alone does its work says, whose word is trusted; returns whether this call did.
+
+    Where it says FAILURE, what is open fails with its reason. What it calls a SUCCESS with a task open is none.
+    """
+    if status is JobState.REVOKED:
+        return give_up(deployment, ref, reason)
+    if finalise(deployment, ref):
+        return True
+    followed = _follow(deployment, ref, status, reason)
+    if followed:
+        relay(deployment, ref)
+    return followed
+
+
+def _follow(deployment: Deployment, ref: JobRef, status: JobState, reason: str) -> bool:
+    with write_transaction():
+        if not transitions.hold(ref, from_states(status)) or _contradicts(status, ledger.counts(ref.job_id)):
+            return False
+        if status is JobState.FAILURE:
+            ledger.fail_open(ref.job_id, reason, deployment.clock())
+        jobs.set_task_total(ref.job_id, ref.run, ledger.size(ref.job_id))
+        counts = ledger.counts(ref.job_id)
+        decision = Verdict(status, describe(counts), reason)
+        return _write_verdict(deployment, jobs.get(ref.job_id), decision, counts, {FOLLOWED: reason})
+
+
+def _contradicts(status: JobState, counts: TaskCounts) -> bool:
+    return status is JobState.SUCCESS and counts.open > 0
 
 
 def _revoke(deployment: Deployment, job: JobRecord, reason: str) -> bool:
@@ -99,13 +131,19 @@ def _finish(deployment: Deployment, job: JobRecord, decision: Verdict, counts: T
     return finished
 
 
-def _write_verdict(deployment: Deployment, job: JobRecord, decision: Verdict, counts: TaskCounts) -> bool:
+def _write_verdict(
+    deployment: Deployment,
+    job: JobRecord,
+    decision: Verdict,
+    counts: TaskCounts,
+    further: Mapping[str, str] = MappingProxyType({}),
+) -> bool:
     named_counts = deployment.kind(job.kind).named_counts(job.id)
     now = deployment.clock()
     with write_transaction():
         _level_progress(deployment, job, counts)
         progress.write_named_counts(job.id, named_counts)
-        evidence = {"ledger": counts.by_state(), "task_total": job.task_total, "saved": named_counts}
+        evidence = {"ledger": counts.by_state(), "task_total": job.task_total, "saved": named_counts, **further}
         return transitions.finish(job.ref, decision, counts, job.failure_threshold, evidence, now)
 
 

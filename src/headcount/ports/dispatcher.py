@@ -39,8 +39,11 @@ class Dispatcher(Protocol):
     def enqueue(self, job: JobRef) -> None:
         """Have ``run_job`` run for this run; does nothing where it is already enqueued, running or done."""
 
-    def resume(self, job: JobRef) -> None:
-        """Have ``run_job`` run again for a run whose dispatch died or failed; does nothing while it is alive."""
+    def resume(self, job: JobRef) -> bool:
+        """Have ``run_job`` run again for a run whose dispatch ended, died, or is not known; returns whether it will.
+
+        It does nothing while the dispatch is alive, and of several calls at the same moment one does it.
+        """
 
     def testimony(self, job: JobRef) -> DispatchTestimony | None:
         """Return what the dispatcher knows of a run, None when it knows nothing."""

@@ -86,6 +86,12 @@ def running(limit: int = 10_000) -> Sequence[JobRecord]:
     return find(~Q(status__in=FINAL_STATES), limit=limit)
 
 
+def running_ids(after: int, limit: int) -> Sequence[int]:
+    """Return the ids above ``after`` of jobs that have not ended, lowest first."""
+    running = Job.objects.filter(~Q(status__in=FINAL_STATES), pk__gt=after)
+    return list(running.order_by("pk").values_list("pk", flat=True)[:limit])
+
+
 def set_task_total(job_id: int, run: int, total: int) -> None:
     """Note that collecting is complete; the first total stays."""
     Job.objects.filter(pk=job_id, run=run, task_total__isnull=True).update(task_total=total)

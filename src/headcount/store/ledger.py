@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from django.db.models import Count, Max
+from django.db.models import Count, F, Max, QuerySet
 
 from headcount.domain.records import AccountedTask, LeasedTask, Outcome, TaskCounts, TaskRow, TaskSpec
 from headcount.domain.states import OPEN_TASK_STATES, TaskState
@@ -109,6 +109,13 @@ def reopen(job_id: int, states: Iterable[TaskState]) -> int:
     return _SQL.run("reopen_tasks", {"job_id": job_id, "states": as_json(sorted(states))})
 
 
+def fail_open(job_id: int, error: str, now: datetime) -> int:
+    """Fail every open task, with one reason for all; returns how many there were."""
+    return Task.objects.filter(job_id=job_id, state__in=OPEN_TASK_STATES).update(
+        state=TaskState.FAILED, error=error, accounted_at=now, leased_until=None
+    )
+
+
 def counts(job_id: int) -> TaskCounts:
     """Count the tasks by state, from the rows themselves."""
     by_state = Task.objects.filter(job_id=job_id).values_list("state").annotate(number=Count("id")).order_by()
@@ -143,9 +150,26 @@ def open_ordinals(job_id: int) -> list[int]:
 
 def unheld_ordinals(job_id: int, now: datetime) -> list[int]:
     """Return the ordinals of open tasks that no running lease covers, in order."""
+    return _ordinals(_unheld(job_id, now))
+
+
+def unspent_ordinals(job_id: int, max_attempts: int, now: datetime) -> list[int]:
+    """Return those of the unheld tasks that may be handed out once more, in order; releases are no attempts."""
+    return _ordinals(_unheld(job_id, now).filter(attempts__lt=F("releases") + max_attempts))
+
+
+def spent_ordinals(job_id: int, max_attempts: int, now: datetime) -> list[int]:
+    """Return those of the unheld tasks that nobody will be handed again, in order."""
+    return _ordinals(_unheld(job_id, now).filter(attempts__gte=F("releases") + max_attempts))
+
+
+def _unheld(job_id: int, now: datetime) -> QuerySet[Task]:
     open_tasks = Task.objects.filter(job_id=job_id, state__in=OPEN_TASK_STATES)
-    unheld = open_tasks.exclude(state=TaskState.LEASED, leased_until__gt=now)
-    return list(unheld.order_by("ordinal").values_list("ordinal", flat=True))
+    return open_tasks.exclude(state=TaskState.LEASED, leased_until__gt=now)
+
+
+def _ordinals(tasks: QuerySet[Task]) -> list[int]:
+    return list(tasks.order_by("ordinal").values_list("ordinal", flat=True))
 
 
 def _row(task: Task) -> TaskRow:

@@ -300,11 +300,13 @@ class MemoryDispatcher:
         self._runs.setdefault(job, DispatchTestimony("PENDING", 0))
 
     @breakable
-    def resume(self, job: JobRef) -> None:
+    def resume(self, job: JobRef) -> bool:
         """Make a finished, failed or missing dispatch due again."""
         known = self._runs.get(job)
-        if known is None or known.state in ("SUCCESS", "FAILURE"):
+        is_over = known is None or known.state in ("SUCCESS", "FAILURE")
+        if is_over:
             self._runs[job] = DispatchTestimony("PENDING", 0)
+        return is_over
 
     @breakable
     def testimony(self, job: JobRef) -> DispatchTestimony | None:

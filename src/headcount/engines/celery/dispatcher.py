@@ -46,12 +46,13 @@ class CeleryDispatcher:
         rows.enter(job, self._clock())
         self._publish_waiting(job)
 
-    def resume(self, job: JobRef) -> None:
+    def resume(self, job: JobRef) -> bool:
         """Send another message for a run whose dispatch ended or died, or whose message was lost."""
         now = self._clock()
-        rows.enter(job, now)
-        rows.revive(job, now, lost_before=now - _LEASES_UNTIL_LOST * self._settings.dispatch_lease)
+        entered = rows.enter(job, now)
+        revived = rows.revive(job, now, lost_before=now - _LEASES_UNTIL_LOST * self._settings.dispatch_lease)
         self._publish_waiting(job)
+        return entered or revived
 
     def testimony(self, job: JobRef) -> DispatchTestimony | None:
         """Return the table's word; the broker is not asked."""

@@ -43,12 +43,10 @@ class Busy:
     until: datetime
 
 
-def enter(job: JobRef, now: datetime) -> None:
-    """Write a run's row; one that is there already stays as it is."""
+def enter(job: JobRef, now: datetime) -> bool:
+    """Write a run's row, unless it is there already; returns whether it was written."""
     with _writing():
-        Dispatch.objects.bulk_create(
-            [Dispatch(job_id=job.job_id, run=job.run, available_at=now)], ignore_conflicts=True
-        )
+        return Dispatch.objects.get_or_create(job_id=job.job_id, run=job.run, defaults={"available_at": now})[1]
 
 
 def unpublished_generation(job: JobRef) -> int | None:
@@ -104,14 +102,18 @@ def put_back(held: Held, state: str, available_at: datetime, *, attempts: int, e
     return changed == 1
 
 
-def revive(job: JobRef, now: datetime, *, lost_before: datetime) -> None:
-    """Let a run wait anew, as another generation, where its dispatch ended, or nobody holds or will ever begin it."""
+def revive(job: JobRef, now: datetime, *, lost_before: datetime) -> bool:
+    """Let a run wait anew, as another generation, where its dispatch ended, or nobody holds or will ever begin it.
+
+    Returns whether that was so.
+    """
     again = {"state": "PENDING", "generation": F("generation") + 1, "available_at": now, "published_at": None}
     lost = Q(state__in=WAITING, published_at__lt=lost_before, available_at__lt=lost_before)
     died = Q(state=RUNNING, leased_until__lt=now)
     with _writing():
-        _of(job).filter(state__in=ENDED).update(**again, attempts=0, error="")
-        _of(job).filter(lost | died).update(**again, leased_until=None)
+        ended = _of(job).filter(state__in=ENDED).update(**again, attempts=0, error="")
+        gone = _of(job).filter(lost | died).update(**again, leased_until=None)
+    return ended + gone > 0
 
 
 def testimony(job: JobRef) -> DispatchTestimony | None:

@@ -44,14 +44,16 @@ class DatabaseDispatcher:
             Dispatch.objects.bulk_create([row], ignore_conflicts=True)
         self._wake.set()
 
-    def resume(self, job: JobRef) -> None:
+    def resume(self, job: JobRef) -> bool:
         """Make a finished, failed or missing dispatch due again; one that is under way or due is left alone."""
-        self.enqueue(job)
+        now = self._clock()
+        of_run = {"job_id": job.job_id, "run": job.run}
         with answering(), write_transaction():
-            Dispatch.objects.filter(job_id=job.job_id, run=job.run, state__in=("SUCCESS", "FAILURE")).update(
-                state="PENDING", available_at=self._clock(), attempts=0
-            )
+            _, made = Dispatch.objects.get_or_create(**of_run, defaults={"available_at": now})
+            over = Dispatch.objects.filter(**of_run, state__in=("SUCCESS", "FAILURE"))
+            revived = over.update(state="PENDING", available_at=now, attempts=0)
         self._wake.set()
+        return made or revived > 0
 
     def testimony(self, job: JobRef) -> DispatchTestimony | None:
         """Return the row's word."""

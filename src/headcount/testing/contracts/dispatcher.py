@@ -118,13 +118,14 @@ class DispatcherContract:
         harness.dispatcher.enqueue(job)
         harness.start_worker()
         _wait_for(harness, job, "FAILURE")
-        harness.dispatcher.resume(job)
+        assert harness.dispatcher.resume(job)
         _wait_for(harness, job, "SUCCESS")
         assert harness.work.begun(job) == 2
 
     def test_a_run_it_never_saw_is_resumed_from_nothing(self, harness: DispatcherHarness) -> None:
         job = _scripted(harness, Behaviour.SUCCEED)
-        harness.dispatcher.resume(job)
+        assert harness.dispatcher.resume(job)
+        assert not harness.dispatcher.resume(job)
         harness.start_worker()
         _wait_for(harness, job, "SUCCESS")
 
@@ -133,7 +134,7 @@ class DispatcherContract:
         harness.dispatcher.enqueue(job)
         harness.start_worker()
         wait_until(lambda: harness.work.begun(job) > 0, "the run is begun")
-        harness.dispatcher.resume(job)
+        assert not harness.dispatcher.resume(job)
         _let_everything_pass(harness)
         harness.work.release(job)
         _wait_for(harness, job, "SUCCESS")

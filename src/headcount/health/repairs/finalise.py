@@ -1,0 +1,14 @@
+"""A job whose tasks are all accounted, but whose end nobody wrote: end it with its verdict."""
+
+from headcount.flow.finalise import finalise
+from headcount.health.finding import Finding
+from headcount.health.observation import Observation
+from headcount.health.repairs.ground import tell
+from headcount.ports.deployment import Deployment
+
+
+def repair(deployment: Deployment, observation: Observation, finding: Finding) -> bool:
+    """End the run if every task is accounted now; the UPDATE that writes the status counts them once more."""
+    if not finalise(deployment, observation.job.ref):
+        return False
+    return tell(deployment, observation, finding, "It has its verdict now.")

@@ -1,0 +1,46 @@
+"""A job with no ledger and no state, but with progress rows: end it by their word."""
+
+from django.db import transaction
+
+from headcount.domain.records import JobRecord, TaskCounts
+from headcount.domain.states import JobState, Stage
+from headcount.domain.verdict import verdict
+from headcount.flow.finalise import give_up
+from headcount.flow.relay import relay
+from headcount.health.finding import Finding
+from headcount.health.observation import Observation
+from headcount.health.repairs.ground import still_running, tell
+from headcount.ports.deployment import Deployment
+from headcount.statements import write_transaction
+from headcount.store import jobs, ledger, progress, transitions
+
+
+def repair(deployment: Deployment, observation: Observation, finding: Finding) -> bool:
+    """End the run by the witness of last resort, if there is still no other and it still says what the finding says."""
+    job = still_running(observation)
+    if job is None or ledger.size(job.id) or not _end(deployment, job, finding):
+        return False
+    return tell(deployment, observation, finding, f"It is ended as {jobs.get(job.id).status}.")
+
+
+def _end(deployment: Deployment, job: JobRecord, finding: Finding) -> bool:
+    is_complete = progress.of(job.id).is_complete()
+    if finding.outcome is JobState.REVOKED:
+        return not is_complete and give_up(deployment, job.ref, finding.explanation)
+    finished = is_complete and _finish(deployment, job)
+    if finished:
+        relay(deployment, job.ref)
+    return finished
+
+
+def _finish(deployment: Deployment, job: JobRecord) -> bool:
+    results = progress.of(job.id).stage(Stage.RESULTS)
+    counts = TaskCounts(saved=results.done, failed=results.failed)
+    decision = verdict(counts, job.failure_threshold)
+    evidence = {"progress": counts.by_state(), "task_total": results.total}
+    with write_transaction():
+        jobs.set_task_total(job.id, job.run, counts.total)
+        finished = transitions.finish(job.ref, decision, counts, job.failure_threshold, evidence, deployment.clock())
+        if not finished:
+            transaction.set_rollback(True)
+    return finished

@@ -1,0 +1,16 @@
+"""A progress row that says less than the ledger: raise it."""
+
+from headcount.flow.count import progress_of
+from headcount.health.finding import Finding
+from headcount.health.observation import Observation
+from headcount.health.repairs.ground import still_running, tell
+from headcount.ports.deployment import Deployment
+from headcount.store import progress
+
+
+def repair(deployment: Deployment, observation: Observation, finding: Finding) -> bool:
+    """Write what the ledger says at this moment, by the one statement that cannot go backwards."""
+    job = still_running(observation)
+    if job is None or job.task_total is None or not progress.write(job.ref, progress_of(job), deployment.clock()):
+        return False
+    return tell(deployment, observation, finding, "It is level with the ledger now.")
