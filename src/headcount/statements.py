@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 TimestampWriter = Callable[[datetime | None], str | None]
 _SQLITE_WRITER = RLock()
+_JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 @cache
@@ -42,15 +43,17 @@ class Statements:
     def write_rows(self, name: str, rows: Iterable[Sequence[Any]]) -> int:
         """Write new rows, of plain values in the order that the file names; returns how many.
 
-        On PostgreSQL the file is a COPY, which the rows stream into; on SQLite it reads them from the JSON ``rows``.
+        On PostgreSQL the file is a COPY that the rows stream into, on SQLite an INSERT that is run for each.
         """
-        if connection.vendor != "postgresql":
-            return self.run(name, {"rows": as_json(list(rows))})
-        with connection.cursor() as cursor, connection.wrap_database_errors:
-            with cursor.copy(_text(self._package, connection.vendor, name)) as copy:
-                for row in rows:
-                    copy.write_row(row)
-            return int(cursor.rowcount)
+        statement = _text(self._package, connection.vendor, name)
+        with _turn(), connection.cursor() as cursor, connection.wrap_database_errors:
+            if connection.vendor == "postgresql":
+                with cursor.copy(statement) as copy:
+                    for row in rows:
+                        copy.write_row(row)
+            else:
+                cursor.executemany(statement, list(rows))
+            return max(int(cursor.rowcount), 0)
 
     def run(self, name: str, parameters: Mapping[str, Any]) -> int:
         """Run a file's statements in order, each ended by a semicolon; returns how many rows the last one changed."""
@@ -87,7 +90,7 @@ def as_json(value: object) -> str:
         ValueError: it holds a NaN or an infinity, which JSON does not have. Half a surrogate pair, which SQLite would
             store and never read again, is raised by the driver.
     """
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _JSON.encode(value)
 
 
 def from_json(value: Any) -> Any:
