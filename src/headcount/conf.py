@@ -1,6 +1,7 @@
 """The settings of a deployment: read once from ``HEADCOUNT_*`` environment variables, frozen from then on."""
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from datetime import timedelta
@@ -21,6 +22,7 @@ EMBEDDED_BROKER_URL = "embedded://"
 """The URL of the dispatcher that runs inside ``headcount serve``."""
 
 _SECRET_BYTES = 48
+_PASSWORD_IN_A_URL = re.compile(r"://.*@")
 
 
 def _number_of_seconds(value: object) -> object:
@@ -43,11 +45,15 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="HEADCOUNT_", frozen=True, extra="ignore")
 
     data_dir: Path = Field(Path("headcount-data"), description="Where the embedded deployment keeps its files.")
-    database_url: str = Field("", description="sqlite:///path or postgresql://…; empty: SQLite in the data directory.")
+    database_url: str = Field(
+        "", repr=False, description="sqlite:///path or postgresql://…; empty: SQLite in the data directory."
+    )
     database_pool_size: int = Field(32, ge=1, description="Connections a process holds to PostgreSQL, at most.")
-    queue_url: str = Field(DATABASE_ENGINE_URL, description="database:// or nats://host:port[,nats://…].")
-    state_url: str = Field(DATABASE_ENGINE_URL, description="database:// or redis://host:port/index.")
-    broker_url: str = Field(EMBEDDED_BROKER_URL, description="embedded://, amqp://… or redis://….")
+    queue_url: str = Field(DATABASE_ENGINE_URL, repr=False, description="database:// or nats://host:port[,nats://…].")
+    state_url: str = Field(
+        DATABASE_ENGINE_URL, repr=False, description="database://, redis://host:port/index or unix://path?db=index."
+    )
+    broker_url: str = Field(EMBEDDED_BROKER_URL, repr=False, description="embedded://, amqp://… or redis://….")
     deployment_name: str = Field("headcount", pattern=r"^[a-z][a-z0-9_-]{0,30}$", description="Prefix of all names.")
 
     secret_key: str = Field("", repr=False, description="Signs lease tokens; empty: a key file in the data directory.")
@@ -105,9 +111,16 @@ def load_settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         variable = "HEADCOUNT_" + str(first["loc"][0]).upper()
-        raise ConfigurationError(
-            f"{variable}: {first['msg']} (got {os.environ.get(variable, first['input'])!r})"
-        ) from error
+        given = _without_secrets(variable, str(os.environ.get(variable, first["input"])))
+        # Neither the error nor its cause may reach a log: both quote what was given.
+        raise ConfigurationError(f"{variable}: {first['msg']} (got {given!r})") from None
+
+
+def _without_secrets(variable: str, given: str) -> str:
+    """A password in a URL, and whatever was meant as a key, is told to nobody."""
+    if variable == "HEADCOUNT_SECRET_KEY":
+        return "…"
+    return _PASSWORD_IN_A_URL.sub("://…@", given)
 
 
 def _read_or_make_secret(path: Path) -> str:

@@ -29,7 +29,7 @@ EXTRA = "headcount[distributed]"
 """What brings the libraries of the engines that run on servers."""
 
 _QUEUES = dict.fromkeys(("nats", "tls"), "headcount.engines.nats.queue:NatsTaskQueue")
-_STATE_MANAGERS = dict.fromkeys(("redis", "rediss"), "headcount.engines.redis.state:RedisStateManager")
+_STATE_MANAGERS = dict.fromkeys(("redis", "rediss", "unix"), "headcount.engines.redis.state:RedisStateManager")
 _DISPATCHERS = dict.fromkeys(
     ("amqp", "amqps", "redis", "rediss"), "headcount.engines.celery.dispatcher:build_dispatcher"
 )

@@ -26,7 +26,7 @@ class _Server:
 
 
 _QUEUE = _Server("HEADCOUNT_QUEUE_URL", frozenset({"nats", "tls"}), "headcount.checks.jetstream:probe")
-_STATE = _Server("HEADCOUNT_STATE_URL", frozenset({"redis", "rediss"}), "headcount.checks.redis_state:probe")
+_STATE = _Server("HEADCOUNT_STATE_URL", frozenset({"redis", "rediss", "unix"}), "headcount.checks.redis_state:probe")
 _BROKER = _Server(
     "HEADCOUNT_BROKER_URL", frozenset({"amqp", "amqps", "redis", "rediss"}), "headcount.checks.broker:probe"
 )
