@@ -74,6 +74,9 @@ class Settings(BaseSettings):
         timedelta(hours=24), gt=timedelta(0), description="No worker of its pipeline for this long ends a waiting job."
     )
     health_interval: Duration = Field(timedelta(seconds=60), gt=timedelta(0), description="Between health ticks.")
+    zombie_safety_age: Duration = Field(
+        timedelta(hours=1), ge=timedelta(0), description="How long engines keep what a finished or unknown job left."
+    )
     witness_timeout: Duration = Field(
         timedelta(seconds=5), gt=timedelta(0), description="How long a health check waits for what each engine says."
     )

@@ -1,6 +1,6 @@
 """Jobs: reading them, and the writes that are not their status."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -31,6 +31,15 @@ class NewJob:
     priority: int
     config: dict[str, Any] = field(default_factory=dict)
     fail_fast: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where a job stands: the run it is in, its status as it is written, and when it ended."""
+
+    run: int
+    status: str
+    finished_at: datetime | None
 
 
 def create(new: NewJob, now: datetime) -> JobRecord:
@@ -95,6 +104,12 @@ def running_ids(after: int, limit: int) -> Sequence[int]:
 def set_task_total(job_id: int, run: int, total: int) -> None:
     """Note that collecting is complete; the first total stays."""
     Job.objects.filter(pk=job_id, run=run, task_total__isnull=True).update(task_total=total)
+
+
+def standings(ids: Sequence[int]) -> Mapping[int, Standing]:
+    """Return where jobs stand, by id, as far as they exist."""
+    rows = Job.objects.filter(pk__in=ids).values_list("pk", "run", "status", "finished_at")
+    return {job_id: Standing(run, status, finished_at) for job_id, run, status, finished_at in rows}
 
 
 def lock_collecting(job: JobRef) -> bool:

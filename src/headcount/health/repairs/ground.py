@@ -24,7 +24,11 @@ def still_running(observation: Observation) -> JobRecord | None:
 
 def tell(deployment: Deployment, observation: Observation, finding: Finding, done: str, **figures: Any) -> bool:
     """Write a repair into the job's log, with the explanation and the evidence of its finding; returns True."""
-    evidence = {"condition": finding.condition, **finding.evidence, **figures}
-    event = Event(f"{EVENT_PREFIX}{finding.remedy}", f"{finding.explanation} {done}", "warning", evidence)
-    events.append(observation.job.ref, event, deployment.clock())
+    events.append(observation.job.ref, event_of(finding, done, **figures), deployment.clock())
     return True
+
+
+def event_of(finding: Finding, done: str, **figures: Any) -> Event:
+    """Return the line that tells of a repair: why, on what evidence, and what was done."""
+    evidence = {"condition": finding.condition, **finding.evidence, **figures}
+    return Event(f"{EVENT_PREFIX}{finding.remedy}", f"{finding.explanation} {done}", "warning", evidence)
