@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 from headcount.domain.records import JobRecord
@@ -19,7 +20,7 @@ _LEASES_UNTIL_ASKED = 3
 """A dispatch that moves nothing for so many of its leases is asked after; until then its engine recovers by itself."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """What the rules look at; ``evidence`` is shared by all findings of the case."""
 
@@ -38,12 +39,12 @@ class Case:
         """The job's row."""
         return self.observation.job
 
-    @property
+    @cached_property
     def is_async(self) -> bool:
         """Whether pull workers do the job."""
-        return self.job.dispatch_mode is DispatchMode.ASYNC_API
+        return self.job.dispatch_mode == DispatchMode.ASYNC_API
 
-    @property
+    @cached_property
     def ledger(self) -> LedgerTestimony | None:
         """What the ledger says, None where it is silent."""
         said = self.observation.ledger
@@ -69,7 +70,7 @@ class Case:
         said = self.observation.workers
         return None if isinstance(said, Unknown) else said.seen_lately
 
-    @property
+    @cached_property
     def silent(self) -> tuple[tuple[str, Unknown], ...]:
         """The witnesses without whose word no job is given up, as far as they are silent."""
         asked = (
@@ -80,13 +81,13 @@ class Case:
         )
         return tuple((name, said) for name, said in asked if isinstance(said, Unknown))
 
-    @property
+    @cached_property
     def is_whole(self) -> bool:
         """Whether the ledger holds every task of the job."""
         ledger = self.ledger
         return ledger is not None and self.job.task_total is not None and ledger.counts.total == self.job.task_total
 
-    @property
+    @cached_property
     def is_complete(self) -> bool:
         """Whether the ledger holds every task of the job and none is open."""
         ledger = self.ledger
@@ -105,7 +106,7 @@ class Case:
         """Whether the ledger alone says how the job ends."""
         return self.is_complete or self.fails_fast
 
-    @property
+    @cached_property
     def has_no_ledger(self) -> bool:
         """Whether the ledger has no rows of a job that should have some; one that was not heard says nothing."""
         said = self.observation.ledger
@@ -119,7 +120,7 @@ class Case:
         nobody_objects = self.state is None or self.state.all_tasks_processed
         return self.is_async and self.has_no_ledger and nobody_objects and self.observation.progress.is_complete()
 
-    @property
+    @cached_property
     def held(self) -> int:
         """Open tasks that a running lease covers."""
         ledger = self.ledger

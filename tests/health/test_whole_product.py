@@ -1,0 +1,302 @@
+"""Every combination of what witnesses can say, and the laws that hold for each of them."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import islice, product
+from math import gcd
+from typing import Any
+
+import pytest
+
+from headcount.domain.records import JobRecord, TaskCounts
+from headcount.domain.states import DispatchMode, JobState
+from headcount.health.decide import decide, headline
+from headcount.health.finding import Condition, Finding, Remedy
+from headcount.health.observation import LedgerTestimony, Observation, Patience, WorkersTestimony
+from headcount.ports.dispatcher import DispatchTestimony
+from headcount.ports.state_manager import Snapshot, Unknown
+from headcount.ports.task_queue import QueueDepth
+from tests.health.given import (
+    ABSENT,
+    COMPLETE,
+    COMPLETE_FAILED,
+    DESERTED,
+    ELSEWHERE,
+    HELD,
+    NO_ROWS,
+    NOW,
+    POLICY,
+    SILENT,
+    STALE,
+    TOTAL,
+    job,
+    ledger,
+    progress,
+    state,
+)
+
+OTHER_STATUSES = [*sorted(set(JobState) - {JobState.STARTED}), "ABANDONED"]
+MODES = list(DispatchMode)
+# The states of celery.states, spelt out: what a test of tolerance knows must not change with the library.
+CELERY_WORDS = [
+    "PENDING",
+    "RECEIVED",
+    "STARTED",
+    "SUCCESS",
+    "FAILURE",
+    "REVOKED",
+    "REJECTED",
+    "RETRY",
+    "IGNORED",
+    "a foreign word",
+]
+WORDS_WITH_SPENT_ATTEMPTS = ["PENDING", "STARTED", "SUCCESS", "FAILURE"]
+
+ENDING = frozenset({Remedy.FINALISE, Remedy.REVOKE, Remedy.FOLLOW_DISPATCHER, Remedy.FOLLOW_PROGRESS})
+REPAIRS_OF_FINAL_JOBS = frozenset({Remedy.NONE, Remedy.CLEAN_UP})
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A ledger, and what the job's row says of collecting and publishing."""
+
+    said: LedgerTestimony | Unknown
+    task_total: int | None = TOTAL
+    published: bool = True
+
+    @property
+    def is_complete(self) -> bool:
+        return isinstance(self.said, LedgerTestimony) and self.said.counts.total == TOTAL and not self.said.counts.open
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How long nothing has moved, and whether a worker was seen."""
+
+    workers: WorkersTestimony | Unknown
+    patience: Patience
+
+
+AXES: Mapping[str, Mapping[str, Any]] = {
+    "celery": {
+        "none": None,
+        "silent": SILENT,
+        **{word: DispatchTestimony(word, 1) for word in CELERY_WORDS},
+        **{f"{word} spent": DispatchTestimony(word, POLICY.dispatch_attempts) for word in WORDS_WITH_SPENT_ATTEMPTS},
+    },
+    "state": {"all processed": state(8, 2), "not processed": state(4), "absent": ABSENT, "elsewhere": ELSEWHERE},
+    "ledger": {
+        "success": Rows(COMPLETE),
+        "failure": Rows(COMPLETE_FAILED),
+        "held": Rows(replace(HELD, leases_end_at=NOW + POLICY.ack_wait / 3)),
+        "unheld": Rows(ledger(most_attempts=3)),
+        "spent": Rows(ledger(spent=6, most_attempts=5)),
+        "empty": Rows(NO_ROWS),
+        "partly collected": Rows(ledger(TaskCounts(waiting=3)), task_total=None, published=False),
+        "not begun": Rows(NO_ROWS, task_total=None, published=False),
+        "silent": Rows(SILENT),
+        "silent, not collected": Rows(SILENT, task_total=None, published=False),
+    },
+    "queue": {
+        "none": None,
+        "silent": SILENT,
+        "full": QueueDepth(6, 0, 0),
+        "drained": QueueDepth(0, 0, 0),
+        "in flight": QueueDepth(0, 6, 0),
+        "redelivered": QueueDepth(2, 4, 4),
+    },
+    "standing": {
+        "fresh": Standing(WorkersTestimony(2, NOW), Patience()),
+        "stale": Standing(WorkersTestimony(2, NOW), STALE),
+        "waiting": Standing(WorkersTestimony(0), STALE),
+        "deserted": Standing(WorkersTestimony(0), DESERTED),
+        "workers silent": Standing(SILENT, DESERTED),
+    },
+    "progress": {"complete": progress(8, 2), "behind": progress(3)},
+}
+SILENCES: Mapping[str, str] = {"celery": "silent", "state": "absent", "queue": "silent"}
+SILENCE_OF_LEDGER = {True: "silent", False: "silent, not collected"}
+
+Key = tuple[str, ...]
+"""One value of each axis, by name."""
+
+STRIDE = 13
+"""Prime to the length of every axis, so that a walk in such strides meets every pair of values."""
+
+
+@dataclass(frozen=True)
+class Decided:
+    """One point of the product."""
+
+    key: Key
+    observation: Observation
+    findings: tuple[Finding, ...]
+
+    @property
+    def endings(self) -> frozenset[JobState | None]:
+        return frozenset(found.outcome for found in self.findings if found.remedy in ENDING)
+
+    @property
+    def remedies(self) -> frozenset[Remedy]:
+        return frozenset(found.remedy for found in self.findings)
+
+    def __str__(self) -> str:
+        return f"{dict(zip(AXES, self.key, strict=True))}: {[(str(f.condition), str(f.remedy)) for f in self.findings]}"
+
+
+def walk(mode: DispatchMode, status: str, stride: int = 1) -> Iterator[Decided]:
+    """Decide at every point of the product, or at one in ``stride``, for one dispatch mode and one status."""
+    finished_at = NOW if status in {"SUCCESS", "FAILURE", "REVOKED"} else None
+    jobs = {
+        name: job(
+            dispatch_mode=mode,
+            status=status,
+            finished_at=finished_at,
+            task_total=rows.task_total,
+            published=rows.published and mode is DispatchMode.ASYNC_API,
+        )
+        for name, rows in AXES["ledger"].items()
+    }
+    for key in islice(product(*AXES.values()), None, None, stride):
+        observation = observation_at(key, jobs)
+        yield Decided(key, observation, decide(observation, POLICY, NOW))
+
+
+def observation_at(key: Key, jobs: Mapping[str, JobRecord]) -> Observation:
+    celery, said_state, rows, queue, standing, written = key
+    where = AXES["standing"][standing]
+    return Observation(
+        job=jobs[rows],
+        ledger=AXES["ledger"][rows].said,
+        state=AXES["state"][said_state],
+        queue=AXES["queue"][queue],
+        dispatcher=AXES["celery"][celery],
+        workers=where.workers,
+        progress=AXES["progress"][written],
+        patience=where.patience,
+        leftovers={"queue": "3 messages"} if queue == "redelivered" else {},
+    )
+
+
+def assert_lawful(point: Decided) -> None:
+    """What holds at every single point."""
+    rows = AXES["ledger"][point.key[2]]
+    assert point.findings, point
+    assert len(point.findings) == len({(found.condition, found.explanation) for found in point.findings}), point
+    assert headline(point.findings) in point.findings
+    assert sum(bool(found.fallback) for found in point.findings) <= 1, point
+    assert sum(found.outcome is not None for found in point.findings) <= 1, point
+    for found in point.findings:
+        assert found.explanation.endswith("."), point
+        assert found.evidence, point
+        assert found.remedy is Remedy.NONE or (found.next_step and found.due and found.command), point
+    assert_ends_lawfully(point, rows)
+    assert_fits_the_status(point, rows)
+
+
+def assert_ends_lawfully(point: Decided, rows: Rows) -> None:
+    counts = rows.said.counts if isinstance(rows.said, LedgerTestimony) else None
+    if counts is not None and counts.open:
+        assert JobState.SUCCESS not in point.endings, point
+    if Remedy.FINALISE in point.remedies:
+        assert rows.is_complete, point
+    if rows.is_complete:
+        assert not point.remedies & {Remedy.REVOKE, Remedy.FOLLOW_DISPATCHER, Remedy.FOLLOW_PROGRESS}, point
+    if Remedy.REVOKE in point.remedies:
+        assert "silent" not in " ".join(point.key), point
+
+
+def assert_fits_the_status(point: Decided, rows: Rows) -> None:
+    status = point.observation.job.state
+    if status is None:
+        assert point.remedies == {Remedy.NONE}, point
+    elif status.is_final:
+        assert point.remedies <= REPAIRS_OF_FINAL_JOBS, point
+    elif status is JobState.CANCELING:
+        assert point.remedies - {Remedy.NONE} == {Remedy.FINISH_CANCEL}, point
+    elif rows.is_complete:
+        assert Remedy.FINALISE in point.remedies, point
+
+
+Endings = frozenset[JobState | None]
+
+
+def assert_no_more_confident(worse: Key, key: Key, endings: Mapping[Key, Endings]) -> None:
+    """A witness that fell silent ends no job that its word did not end, nor ends it otherwise.
+
+    The one exception is the row of the table that names it: with no ledger and no state, complete progress decides.
+    """
+    gained = endings[worse] - endings[key]
+    is_named_fallback = (worse[1], worse[5]) == (SILENCES["state"], "complete") and AXES["ledger"][
+        key[2]
+    ].said == NO_ROWS
+    assert not gained or is_named_fallback, f"{key} ends {endings[key]}, but {worse} ends {endings[worse]}"
+
+
+def worse_points(key: Key) -> Iterator[Key]:
+    """Yield the key with any one witness replaced by one that cannot testify."""
+    names = list(AXES)
+    for name, silence in SILENCES.items():
+        place = names.index(name)
+        yield (*key[:place], silence, *key[place + 1 :])
+    rows = AXES["ledger"][key[2]]
+    yield (*key[:2], SILENCE_OF_LEDGER[rows.published], *key[3:])
+    if key[4] == "deserted":
+        yield (*key[:4], "workers silent", *key[5:])
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_the_laws_hold_at_every_point_of_the_product(mode: DispatchMode) -> None:
+    endings: dict[Key, Endings] = {}
+    for point in walk(mode, "STARTED"):
+        assert_lawful(point)
+        endings[point.key] = point.endings
+    for key in endings:
+        for worse in worse_points(key):
+            assert_no_more_confident(worse, key, endings)
+
+
+@pytest.mark.parametrize("status", OTHER_STATUSES, ids=str)
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_the_laws_hold_for_every_other_status(mode: DispatchMode, status: str) -> None:
+    """A job that runs is decided alike wherever it stands on its way; no other is ended on what witnesses say."""
+    is_on_its_way = status in {"CREATED", "PENDING", "RETRY"}
+    for point, started in zip(walk(mode, str(status), STRIDE), walk(mode, "STARTED", STRIDE), strict=True):
+        assert_lawful(point)
+        assert is_on_its_way or not point.endings, point
+        assert not is_on_its_way or in_short(point) == in_short(started), point
+
+
+def in_short(point: Decided) -> list[tuple[Condition, Remedy, JobState | None]]:
+    return [(found.condition, found.remedy, found.outcome) for found in point.findings]
+
+
+@pytest.mark.parametrize("mode", MODES, ids=str)
+def test_evidence_is_json_and_a_decision_repeats_itself(mode: DispatchMode) -> None:
+    for status in ("STARTED", "SUCCESS", "ABANDONED"):
+        for point in walk(mode, status, 7 * STRIDE):
+            for found in point.findings:
+                assert json.loads(json.dumps(found.evidence)) == found.evidence
+            assert decide(point.observation, POLICY, NOW) == point.findings
+
+
+def test_every_condition_and_every_remedy_is_met_in_the_product() -> None:
+    found = {
+        (finding.condition, finding.remedy)
+        for mode in MODES
+        for status in ("STARTED", "CANCELING", "SUCCESS", "ABANDONED")
+        for point in walk(mode, status, STRIDE)
+        for finding in point.findings
+    }
+    assert {condition for condition, _ in found} == set(Condition)
+    assert {remedy for _, remedy in found} == set(Remedy)
+
+
+def test_the_walk_in_strides_meets_every_pair_of_values() -> None:
+    """And the axis of the state manager has both of its answers and both kinds of its silence."""
+    sizes = [len(axis) for axis in AXES.values()]
+    assert all(gcd(size, STRIDE) == 1 for size in sizes)
+    answers = AXES["state"].values()
+    assert {answer.all_tasks_processed for answer in answers if isinstance(answer, Snapshot)} == {True, False}
+    assert sum(isinstance(answer, Unknown) for answer in answers) == 2
