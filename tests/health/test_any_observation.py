@@ -110,20 +110,20 @@ def test_the_headline_is_what_ends_a_job_else_the_gravest_condition() -> None:
         headline([])
 
 
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (-5, "0 s"),
-        (0, "0 s"),
-        (119, "119 s"),
-        (120, "2 min"),
-        (7199, "119 min"),
-        (7200, "2 h"),
-        (86400, "24 h"),
-        (2 * 86400 - 1, "47 h"),
-        (2 * 86400, "2 d"),
-    ],
-)
+DAY = 86400
+SPANS = {
+    -5: "0 s",
+    0: "0 s",
+    119: "119 s",
+    120: "2 min",
+    7199: "119 min",
+    7200: "2 h",
+    DAY: "24 h",
+    2 * DAY - 1: "47 h",
+}
+
+
+@pytest.mark.parametrize(("seconds", "words"), [*SPANS.items(), (2 * DAY, "2 d")])
 def test_spans_of_time_are_said_as_people_say_them(seconds: int, words: str) -> None:
     assert span(timedelta(seconds=seconds)) == words
 

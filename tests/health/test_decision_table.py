@@ -287,6 +287,8 @@ def test_tasks_in_the_hands_of_workers_are_not_lost():
 def test_a_result_that_was_swallowed_is_named_beside_the_loss_it_caused():
     acknowledged = decided(ledger=ledger(most_attempts=1), queue=DRAINED)
     assert set(acknowledged) == {Condition.LOST_TASKS, Condition.RESULT_SWALLOWED}
+    partly = decided(ledger=ledger(most_attempts=1), queue=QueueDepth(2, 0, 0))
+    assert set(partly) == {Condition.LOST_TASKS}, "what was handed out may be what the queue still holds"
     never_handed_out = decided(ledger=ledger(), queue=DRAINED)
     assert set(never_handed_out) == {Condition.LOST_TASKS}
     gone = decided(ledger=ledger(most_attempts=1), queue=None)

@@ -35,8 +35,8 @@ def lost_tasks(case: Case) -> Iterator[Finding]:
     if missing <= 0:
         return
     yield _lost(case, ledger, queue, missing)
-    if case.observation.queue is not None and ledger.most_attempts:
-        yield _swallowed(case, missing)
+    if _was_acknowledged(case, ledger):
+        yield _swallowed(case)
 
 
 def _missing(case: Case, ledger: LedgerTestimony, queue: QueueDepth) -> int:
@@ -61,11 +61,18 @@ def _lost(case: Case, ledger: LedgerTestimony, queue: QueueDepth, missing: int) 
     return case.finding(Condition.LOST_TASKS, Remedy.REPUBLISH, explanation, next_step=next_step)
 
 
-def _swallowed(case: Case, missing: int) -> Finding:
+def _was_acknowledged(case: Case, ledger: LedgerTestimony) -> bool:
+    """A queue that knows the run and is drained has lost every open task, one that was handed out among them."""
+    said = case.observation.queue
+    is_drained = isinstance(said, QueueDepth) and not said.pending and not said.in_flight
+    return is_drained and not case.is_held and ledger.most_attempts > 0
+
+
+def _swallowed(case: Case) -> Finding:
     return case.report(
         Condition.RESULT_SWALLOWED,
-        f"{are(missing, 'task')} gone from the queue after tasks were handed out: acknowledged, or dropped, without a"
-        " result in the ledger.",
+        "The queue is drained after open tasks were handed out: what workers answered was acknowledged, or dropped,"
+        " and no result is in the ledger.",
         next_step="The tasks are handed out again; a result counts once, whoever posts it.",
         due=case.next_look,
     )
