@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass, field
 
-from headcount.domain.records import Certificate, JobProgress, JobRecord, TaskCounts, TaskRow
+from headcount.domain.records import Certificate, JobProgress, JobRecord, JobRef, TaskCounts, TaskRow
 from headcount.domain.states import JobState, Stage, TaskState
 from headcount.domain.verdict import verdict
 from headcount.health.audit import audit
@@ -15,10 +15,11 @@ from tests.machine.world import World
 
 @dataclass
 class Seen:
-    """What was true of a job once and may never be untrue again."""
+    """What was true of a job once and may never be untrue again, but that a retry opens what is not saved."""
 
+    run: int = 1
     final: str | None = None
-    certificate: Certificate | None = None
+    certificates: list[Certificate] = field(default_factory=list)
     accounted: dict[str, TaskState] = field(default_factory=dict)
     progress: dict[Stage, tuple[int, int]] = field(default_factory=dict)
 
@@ -64,16 +65,18 @@ def conservation(look: Look) -> None:
 
 def status_agrees_with_ledger(world: World, look: Look) -> None:
     finished = [name for name, _ in look.events if name == "job.finished"]
-    assert len(finished) == len(look.certificates) == int(look.job.is_final)
+    ended = look.job.run - 1 + look.job.is_final
+    assert len(finished) == ended
+    assert [certificate.run for certificate in look.certificates] == list(range(1, ended + 1))
     if not look.job.is_final:
         return
-    certificate = look.certificates[0]
+    certificate = look.certificates[-1]
     assert certificate.status == look.job.status
     assert certificate.counts == world.kind.counts_before_verdict[look.job.id]
     if look.job.state is JobState.REVOKED:
-        assert look.job.id in world.cancelled | world.given_up
+        assert look.job.ref in world.cancelled | world.given_up
         whole = certificate.counts.total == look.job.task_total and not certificate.counts.open
-        assert not whole or look.job.id in world.cancelled
+        assert not whole or look.job.ref in world.cancelled
     else:
         assert look.counts.open == 0
         assert verdict(look.counts, look.job.failure_threshold).status == look.job.status
@@ -102,10 +105,15 @@ def progress_is_never_ahead(look: Look) -> None:
 
 
 def nothing_is_undone(look: Look, seen: Seen) -> None:
+    assert look.certificates[: len(seen.certificates)] == seen.certificates
+    seen.certificates = look.certificates
+    if look.job.run != seen.run:
+        assert look.job.run > seen.run
+        begin_run(look, seen)
     if seen.final is not None:
-        assert (look.job.status, look.certificates) == (seen.final, [seen.certificate])
+        assert look.job.status == seen.final
     if look.job.is_final:
-        seen.final, seen.certificate = look.job.status, look.certificates[0]
+        seen.final = look.job.status
     now = {row.key: row.state for row in look.rows if not row.state.is_open}
     assert seen.accounted.items() <= now.items()
     seen.accounted = now
@@ -116,6 +124,12 @@ def nothing_is_undone(look: Look, seen: Seen) -> None:
         seen.progress[stage.stage] = (stage.done, stage.failed)
 
 
+def begin_run(look: Look, seen: Seen) -> None:
+    """What is saved stays so; all else may be done again."""
+    seen.run, seen.final, seen.progress = look.job.run, None, {}
+    seen.accounted = {key: state for key, state in seen.accounted.items() if state is TaskState.SAVED}
+
+
 def check_end(world: World) -> None:
     """What must hold when nothing goes wrong any more and there was time."""
     world.deployment.queue.reclaim_expired(world.clock())
@@ -124,6 +138,7 @@ def check_end(world: World) -> None:
         assert look.job.is_final, f"job {job_id} is {look.job.status}: {look.counts}"
         assert ledger.counts(job_id) == look.counts
         assert audit(world.deployment, job_id).offences == ()
-        if job_id in world.cancelled - world.given_up:
+        if look.job.ref in world.cancelled - world.given_up:
             assert look.counts.open == 0
-        assert look.job.ref not in world.queue.runs() | world.state.runs(), "an engine remembers a run that ended"
+        ended = {JobRef(job_id, run) for run in range(1, look.job.run + 1)}
+        assert not ended & (world.queue.runs() | world.state.runs()), "an engine remembers a run that ended"

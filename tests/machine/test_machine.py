@@ -16,8 +16,9 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from headcount.domain.states import STATE_MANAGER_STAGES, DispatchMode
+from headcount.domain.states import STATE_MANAGER_STAGES, DispatchMode, Redo
 from headcount.errors import EngineUnavailableError
+from headcount.store import jobs
 from headcount.testing.faults import Fault, ProcessDied
 from tests.machine import invariants
 from tests.machine.world import RESULTS, Held, World
@@ -43,12 +44,13 @@ WORD = st.sampled_from(["note", "error", "poison", *RESULTS])
 POSTS = st.lists(st.tuples(PICK, WORD), min_size=1, max_size=4)
 INTERRUPTIONS = st.lists(st.sampled_from(["", "", "", "stop", "die", "fail"]), max_size=6)
 THRESHOLD = st.sampled_from([0.0, 0.3, 0.5, 1.0])
+FAIL_FAST = st.sampled_from([False, False, True])
 MODE = st.sampled_from([DispatchMode.ASYNC_API, DispatchMode.ASYNC_API, DispatchMode.INTERNAL])
 SECONDS = st.sampled_from([1, 29, 31, 31, 700, -3600])
 ACT = st.sampled_from(
     [
         *("post", "claim", "tick", "dispatch", "release", "expire", "flush", "second dispatcher"),
-        *("post", "claim", "tick", "cancel", "give up"),
+        *("post", "claim", "tick", "cancel", "give up", "retry", "retry all"),
     ]
 )
 """What others do in between; those that end a job are few, because little can happen after them."""
@@ -76,22 +78,40 @@ class FlowMachine(RuleBasedStateMachine):
         self.seen: dict[int, invariants.Seen] = {}
 
     @initialize(
-        sizes=st.lists(st.integers(0, 6), min_size=1, max_size=2), threshold=THRESHOLD, claimed=st.integers(0, 4)
+        sizes=st.lists(st.integers(0, 6), min_size=1, max_size=2),
+        threshold=THRESHOLD,
+        fail_fast=FAIL_FAST,
+        claimed=st.integers(0, 4),
     )
-    def begin(self, sizes: list[int], threshold: float, claimed: int) -> None:
+    def begin(self, sizes: list[int], threshold: float, fail_fast: bool, claimed: int) -> None:
         """Most of what can go wrong needs a job that is under way."""
         for tasks in sizes:
-            self.world.submit(tasks, DispatchMode.ASYNC_API, threshold, ())
+            self.world.submit(tasks, DispatchMode.ASYNC_API, threshold, (), fail_fast=fail_fast)
             self.world.dispatch()
         self.world.claim(self.world.job_ids[0], claimed)
 
     @precondition(lambda machine: len(machine.world.job_ids) < 3)
-    @rule(tasks=st.integers(0, 6), mode=MODE, threshold=THRESHOLD, broken=st.sets(st.sampled_from(["k0", "k1", "k3"])))
-    def submit(self, tasks: int, mode: DispatchMode, threshold: float, broken: set[str]) -> None:
-        self.world.submit(tasks, mode, threshold, sorted(broken))
+    @rule(
+        tasks=st.integers(0, 6),
+        mode=MODE,
+        threshold=THRESHOLD,
+        fail_fast=FAIL_FAST,
+        broken=st.sets(st.sampled_from(["k0", "k1", "k3"])),
+    )
+    def submit(
+        self,
+        tasks: int,
+        mode: DispatchMode,
+        threshold: float,
+        fail_fast: bool,
+        broken: set[str],
+    ) -> None:
+        self.world.submit(tasks, mode, threshold, sorted(broken), fail_fast=fail_fast)
 
     @precondition(lambda machine: machine.world.dispatcher.due())
-    @rule(interruptions=INTERRUPTIONS, others=meanwhile("checkpoint", "publish", "initialise", "account"))
+    @rule(
+        interruptions=INTERRUPTIONS, others=meanwhile("checkpoint", "publish", "initialise", "account", "rebuild_from")
+    )
     def dispatch(self, interruptions: list[str], others: list[tuple[str, str, int]]) -> None:
         self._let(others)
         self.world.dispatch(interruptions)
@@ -172,6 +192,18 @@ class FlowMachine(RuleBasedStateMachine):
         self._let(others)
         self._act(act, job)
 
+    @precondition(lambda machine: machine.has_ended_jobs())
+    @rule(job=PICK, only=st.sampled_from(Redo), others=meanwhile("enqueue"), dispatched=st.booleans())
+    def retry(self, job: int, only: Redo, others: list[tuple[str, str, int]], dispatched: bool) -> None:
+        self._let(others)
+        ended = [job_id for job_id in self.world.job_ids if jobs.get(job_id).is_final]
+        self.world.retry(ended[job % len(ended)], only)
+        if dispatched:
+            self.world.dispatch()
+
+    def has_ended_jobs(self) -> bool:
+        return any(jobs.get(job_id).is_final for job_id in self.world.job_ids)
+
     @rule(others=meanwhile("verdict", "reclaim_expired", "depth", "publish", "remove"))
     def health_tick(self, others: list[tuple[str, str, int]]) -> None:
         self._let(others)
@@ -198,6 +230,8 @@ class FlowMachine(RuleBasedStateMachine):
             "post": lambda: self._post([(pick, "note"), (pick + 1, "error")]),
             "cancel": lambda: self.world.cancel(job_id),
             "give up": lambda: self.world.give_up(job_id),
+            "retry": lambda: self.world.retry(job_id, Redo.FAILED),
+            "retry all": lambda: self.world.retry(job_id, Redo.UNFINISHED),
             "tick": self.world.tick,
             "dispatch": self.world.dispatch,
             "second dispatcher": lambda: self.world.run_beside(job_id),

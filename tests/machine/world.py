@@ -8,9 +8,9 @@ from typing import Any
 from django.db import connection
 
 from headcount.domain.records import Answer, JobRecord, JobRef, LeaseAnswer, LeasedTask, TaskCounts
-from headcount.domain.states import AnswerStatus, DispatchMode, LeaseStatus
+from headcount.domain.states import AnswerStatus, DispatchMode, LeaseStatus, Redo
 from headcount.errors import ConflictError, DispatchInterruptedError, EngineUnavailableError, TemporaryError
-from headcount.flow import cancel, claim, leases, receive, run_job, submit
+from headcount.flow import cancel, claim, leases, receive, retry, run_job, submit
 from headcount.health.loop import jobs_health_check
 from headcount.models import Job
 from headcount.ports.job_kind import SavedResult
@@ -75,7 +75,7 @@ class WorldState(MemoryStateManager):
         self.told: set[tuple[JobRef, int]] = set()
 
     def account(self, job: JobRef, marks: Sequence[Mark]) -> Snapshot | Unknown:
-        assert not still_open(job, [mark.ordinal for mark in marks]), "the state manager is told before the ledger"
+        assert not still_open_in(job, [mark.ordinal for mark in marks]), "the state manager is told before the ledger"
         answer = super().account(job, marks)
         self.told |= {(job, mark.ordinal) for mark in marks}
         return answer
@@ -90,13 +90,16 @@ class WorldQueue(MemoryTaskQueue):
 
     def acknowledge(self, job: JobRef, deliveries: Sequence[Delivery]) -> None:
         ordinals = [delivery.ordinal for delivery in deliveries]
-        assert not still_open(job, ordinals), "the queue is told before the ledger"
+        assert not still_open_in(job, ordinals), "the queue is told before the ledger"
         counted = [row.ordinal for row in ledger.rows(job.job_id, ordinals).values() if row.state != "cancelled"]
         assert self._state.told.issuperset((job, ordinal) for ordinal in counted), "the queue is told before the state"
         super().acknowledge(job, deliveries)
 
 
-def still_open(job: JobRef, ordinals: Sequence[int]) -> list[int]:
+def still_open_in(job: JobRef, ordinals: Sequence[int]) -> list[int]:
+    """Return which of the tasks are open in this run; the one after it opens some of them again."""
+    if jobs.get(job.job_id).ref != job:
+        return []
     return [row.ordinal for row in ledger.rows(job.job_id, ordinals).values() if row.state.is_open]
 
 
@@ -113,8 +116,8 @@ class World:
         self.project_id = make_project()
         self.job_ids: list[int] = []
         self.held: list[Held] = []
-        self.cancelled: set[int] = set()
-        self.given_up: set[int] = set()
+        self.cancelled: set[JobRef] = set()
+        self.given_up: set[JobRef] = set()
         self.promised: set[tuple[int, str]] = set()
         self._in_between: list[tuple[str, Callable[[], None]]] = []
         self._interruptions: list[str] = []
@@ -163,7 +166,9 @@ class World:
 
     # What people and dispatchers do
 
-    def submit(self, tasks: int, mode: DispatchMode, threshold: float, broken: Sequence[str]) -> None:
+    def submit(
+        self, tasks: int, mode: DispatchMode, threshold: float, broken: Sequence[str], *, fail_fast: bool = False
+    ) -> None:
         request = submit.JobRequest(
             self.project_id,
             NoteKind.name,
@@ -171,6 +176,7 @@ class World:
             pipeline=PIPELINE,
             config={"tasks": tasks, "broken": list(broken)},
             failure_threshold=threshold,
+            fail_fast=fail_fast,
         )
         self.survive(lambda: submit.submit(self.deployment, request))
         self.job_ids = list(Job.objects.order_by("id").values_list("id", flat=True))
@@ -189,7 +195,7 @@ class World:
         run_job.run_job(self.deployment, ref, self._checkpoint)
 
     def _abandon(self, ref: JobRef, reason: str) -> None:
-        self.given_up.add(ref.job_id)
+        self.given_up.add(ref)
         run_job.abandon_job(self.deployment, ref, reason)
 
     def give_up(self, job_id: int) -> None:
@@ -206,14 +212,29 @@ class World:
                 raise EngineUnavailableError("something does not answer")
 
     def cancel(self, job_id: int) -> None:
+        job = jobs.get(job_id)
+
         def act() -> None:
             try:
-                self.cancelled.add(job_id)
+                self.cancelled.add(job.ref)
                 cancel.cancel(self.deployment, job_id)
             except ConflictError:
                 assert jobs.get(job_id).is_final
 
-        if not jobs.get(job_id).is_final:
+        if not job.is_final:
+            self.survive(act)
+
+    def retry(self, job_id: int, only: Redo) -> None:
+        """Have a job that has ended taken up again, unless there is nothing to do, which must be so then."""
+
+        def act() -> None:
+            try:
+                retry.retry(self.deployment, job_id, only)
+            except ConflictError:
+                counts, left = ledger.counts(job_id), only is Redo.UNFINISHED
+                assert not counts.failed + counts.open + left * counts.cancelled or jobs.get(job_id).task_total is None
+
+        if jobs.get(job_id).is_final:
             self.survive(act)
 
     def tick(self) -> None:
@@ -237,7 +258,11 @@ class World:
     def post(self, job_id: int, items: Sequence[tuple[Held, str]]) -> None:
         """Post results, whoever holds the tasks by now, and hold the answers against the ledger."""
         posted = [{"reply_subject": held.token, "result": RESULTS[word](held.task)} for held, word in items]
+        before = self.ref(job_id)
         answers = self.survive(lambda: receive.receive(self.deployment, job_id, self.project_id, posted))
+        if self.ref(job_id) != before:
+            # What was answered was true of the run that is over; whether it keeps its promises shows in the end.
+            return
         if answers is not None:
             assert [answer.reply_subject for answer in answers] == [held.token for held, _ in items]
             for (held, word), answer in zip(items, answers, strict=True):
