@@ -58,6 +58,9 @@ class Settings(BaseSettings):
 
     secret_key: str = Field("", repr=False, description="Signs lease tokens; empty: a key file in the data directory.")
     debug: bool = False
+    chaos_allowed: bool = Field(
+        default=False, description="Whether `headcount chaos --deployment here` may break this deployment."
+    )
     log_json: bool = Field(default=False, description="Log JSON lines, in processes that take no --log-json.")
     allowed_hosts: str = Field("*", description="Comma-separated host names the web server answers to.")
     public_url: str = Field("", description="The address workers reach; empty: the address of each request.")

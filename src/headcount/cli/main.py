@@ -46,6 +46,9 @@ COMMANDS = {
     "push-server": Entry(
         "headcount_worker.push_server:push_server", "Serve pipelines to sync_api jobs.", needs_django=False
     ),
+    "chaos": Entry(
+        "headcount.cli.chaos:chaos", "Break things while jobs run, and check every count.", needs_django=False
+    ),
     "migrate": Entry("headcount.cli.serve:migrate", "Bring the database's tables up to date."),
 }
 """Loaded when they are called, so that ``--help`` answers at once."""

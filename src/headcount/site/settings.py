@@ -17,6 +17,9 @@ HEADCOUNT_JOB_KINDS = [
     "headcount_images.kinds.result_export.ExportResultsKind",
 ]
 
+if HEADCOUNT.chaos_allowed:
+    HEADCOUNT_JOB_KINDS.append("headcount.testing.kinds.NoteKind")
+
 SECRET_KEY = HEADCOUNT.effective_secret_key
 DEBUG = HEADCOUNT.debug
 ALLOWED_HOSTS = HEADCOUNT.allowed_hosts.split(",")
