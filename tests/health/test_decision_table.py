@@ -149,6 +149,11 @@ def test_without_a_ledger_incomplete_progress_is_revoked_past_the_cutoff_only():
     assert "progress rows do not say that it is done" in found.fallback
 
 
+def test_without_a_ledger_complete_progress_does_not_overrule_a_state_manager_that_testifies():
+    assert remedies(ledger=NO_ROWS, state=state(4), progress=progress(10)) == []
+    assert remedies(ledger=NO_ROWS, state=state(10), progress=progress(10)) == [Remedy.FOLLOW_PROGRESS]
+
+
 def test_a_ledger_that_was_not_heard_is_not_a_ledger_without_rows():
     assert remedies(ledger=SILENT, state=ABSENT, progress=progress(10), patience=DESERTED) == []
 
@@ -177,6 +182,20 @@ def test_a_dispatch_whose_attempts_are_spent_before_its_job_was_published_revoke
     assert remedies(**witnesses, dispatcher=spent) == [Remedy.REVOKE]
     assert "no such collection" in decided(**witnesses, dispatcher=spent)[Condition.DISPATCHER_DIED].explanation
     assert remedies(**witnesses | {"queue": SILENT}, dispatcher=spent) == []
+
+
+def test_a_job_half_published_is_not_given_up_while_workers_hold_tasks_of_it():
+    spent = DispatchTestimony("FAILURE", POLICY.dispatch_attempts)
+    half = {"job": {"published": False}, "dispatcher": spent}
+    assert remedies(**half) == [Remedy.REVOKE]
+    assert remedies(**half, ledger=HELD) == []
+
+
+def test_a_state_that_counting_has_not_begun_for_is_not_lost():
+    collected = {"job": {"published": False}, "dispatcher": DispatchTestimony("STARTED", 1), "state": ABSENT}
+    assert list(decided(**collected)) == [Condition.HEALTHY]
+    lost = decided(**collected, patience=Patience(POLICY.health_interval + SECOND))[Condition.STATE_LOST]
+    assert lost.remedy is Remedy.REBUILD_STATE
 
 
 def test_a_job_just_submitted_is_about_to_be_handed_to_its_dispatcher():
@@ -263,6 +282,13 @@ def test_a_state_manager_that_claims_more_than_the_ledger_is_overruled_at_once(a
     assert found.fallback
 
 
+@pytest.mark.parametrize("mode", BY_DISPATCHER)
+def test_what_a_dispatch_counts_itself_is_reported_and_left_to_it(mode):
+    witnesses = {"job": {"dispatch_mode": mode}, "dispatcher": DispatchTestimony("STARTED", 1)}
+    assert decided(**witnesses, state=ABSENT)[Condition.STATE_LOST].remedy is Remedy.NONE
+    assert decided(**witnesses, state=state(5))[Condition.STATE_DISAGREES].remedy is Remedy.NONE
+
+
 def test_a_state_manager_without_stages_never_reads_as_done():
     assert remedies(state=Snapshot(())) == []
     assert remedies(state=Snapshot(()), patience=LINGERING) == [Remedy.REBUILD_STATE]
@@ -308,6 +334,7 @@ def test_a_worker_that_hangs_is_told_from_one_that_extends():
     found = decided(ledger=ending, **witnesses)[Condition.HUNG_WORKER]
     assert (found.remedy, found.due) == (Remedy.NONE, NOW + 5 * SECOND)
     assert Condition.HUNG_WORKER not in decided(ledger=HELD, **witnesses)
+    assert Condition.HUNG_WORKER not in decided(ledger=ending, **witnesses | {"patience": Patience(POLICY.ack_wait)})
     over = ledger(TaskCounts(leased=6, saved=4), unheld=6, most_attempts=1)
     assert "their leases are over" in decided(ledger=over, **witnesses)[Condition.HUNG_WORKER].explanation
 
