@@ -3,13 +3,15 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from django.db.models import Q
+
 from headcount.domain.records import JobRecord, StageProgress
 from headcount.domain.states import STATE_MANAGER_STAGES, DispatchMode, JobState, Stage
 from headcount.engines.database.models import Dispatch, QueueMessage, RunState, StateMark
 from headcount.flow.finalise import finalise
 from headcount.health.finding import Condition, Finding, Remedy
 from headcount.health.observation import LedgerTestimony, Observation, WorkersTestimony
-from headcount.health.repairs.ground import EVENT_PREFIX
+from headcount.health.repairs.ground import EVENT_PREFIX, LEVELLED
 from headcount.models import Job, JobEvent, JobStage, Task
 from headcount.ports.deployment import Deployment
 from headcount.store import jobs, ledger, progress, transitions
@@ -46,10 +48,15 @@ def finding(condition: Condition, remedy: Remedy, outcome: JobState | None = Non
     return Finding(condition, remedy, f"It is {condition}.", {"ledger": {"saved": 1}}, outcome=outcome)
 
 
+def event_name(remedy: Remedy) -> str:
+    """The name of the event that tells of a remedy."""
+    return LEVELLED if remedy is Remedy.LEVEL_PROGRESS else f"repair.{remedy}"
+
+
 def repair_events(job: JobRecord) -> list[str]:
-    """The repairs that a job's log tells of, oldest first."""
+    """What a job's log tells of remedies, oldest first."""
     return list(
-        JobEvent.objects.filter(job_id=job.id, name__startswith=EVENT_PREFIX)
+        JobEvent.objects.filter(Q(name__startswith=EVENT_PREFIX) | Q(name=LEVELLED), job_id=job.id)
         .order_by("id")
         .values_list("name", flat=True)
     )

@@ -16,7 +16,7 @@ from headcount.store import jobs, ledger, turns
 from headcount.wiring import build
 from tests.flow.given import claimed, posted, success
 from tests.flow.threads import at_once
-from tests.health.damage import DAMAGE, Damaged, finding, repair_events
+from tests.health.damage import DAMAGE, Damaged, event_name, finding, repair_events
 from tests.settings import HEADCOUNT
 
 EVERY_REMEDY = pytest.mark.parametrize("remedy", DAMAGE)
@@ -42,7 +42,7 @@ class TestAlone:
         before = counted._value.get()
         said = [applied(deployment, damaged) for _ in range(3)]
         assert said == [True, False, False]
-        assert repair_events(damaged.job) == [f"repair.{remedy}"]
+        assert repair_events(damaged.job) == [event_name(remedy)]
         assert counted._value.get() == before + 1
         assert not RepairTurn.objects.exists()
         damaged.repaired()
@@ -51,11 +51,11 @@ class TestAlone:
     def test_the_event_has_the_evidence_and_the_explanation(self, deployment: Deployment, remedy: Remedy) -> None:
         damaged = DAMAGE[remedy](deployment)
         applied(deployment, damaged)
-        event = JobEvent.objects.get(job_id=damaged.job.id, name=f"repair.{remedy}")
+        event = JobEvent.objects.get(job_id=damaged.job.id, name=event_name(remedy))
         assert event.message.startswith(damaged.finding.explanation)
         assert event.evidence["ledger"] == {"saved": 1}
         assert event.evidence["condition"] == damaged.finding.condition
-        assert event.level == "warning"
+        assert event.level == ("info" if remedy is Remedy.LEVEL_PROGRESS else "warning")
 
     @EVERY_REMEDY_OF_RUNNING_JOBS
     def test_a_job_that_ended_since_it_was_observed_is_left_alone(self, deployment: Deployment, remedy: Remedy) -> None:
@@ -169,5 +169,5 @@ class TestAtOnce:
         loops = [build(HEADCOUNT, system_clock) for _ in range(6)]
         said = at_once([lambda loop=loop: applied(loop, damaged) for loop in loops])
         assert sorted(said) == [False] * 5 + [True]
-        assert repair_events(damaged.job) == [f"repair.{remedy}"]
+        assert repair_events(damaged.job) == [event_name(remedy)]
         damaged.repaired()

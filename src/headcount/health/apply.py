@@ -64,7 +64,8 @@ def apply(deployment: Deployment, observation: Observation, finding: Finding) ->
 
 def _tell_of_repair(observation: Observation, finding: Finding) -> None:
     metrics.repairs.labels(finding.remedy).inc()
-    _log.warning(
+    tell = _log.info if finding.remedy is Remedy.LEVEL_PROGRESS else _log.warning
+    tell(
         "health.repaired",
         job=observation.job.id,
         condition=finding.condition,

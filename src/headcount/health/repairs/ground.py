@@ -4,13 +4,17 @@ from typing import Any
 
 from headcount.domain.records import Event, JobRecord
 from headcount.errors import NotFoundError
-from headcount.health.finding import Finding
+from headcount.health.finding import Finding, Remedy
 from headcount.health.observation import Observation
 from headcount.ports.deployment import Deployment
 from headcount.store import events, jobs
 
 EVENT_PREFIX = "repair."
 """The names of the events of repairs are this and the remedy."""
+
+LEVELLED = "progress.levelled"
+"""The name of the event of ``level_progress``, which is no repair: progress is written only so often, and a job that
+pauses is levelled at the next look."""
 
 
 def still_running(observation: Observation) -> JobRecord | None:
@@ -31,4 +35,7 @@ def tell(deployment: Deployment, observation: Observation, finding: Finding, don
 def event_of(finding: Finding, done: str, **figures: Any) -> Event:
     """Return the line that tells of a repair: why, on what evidence, and what was done."""
     evidence = {"condition": finding.condition, **finding.evidence, **figures}
-    return Event(f"{EVENT_PREFIX}{finding.remedy}", f"{finding.explanation} {done}", "warning", evidence)
+    message = f"{finding.explanation} {done}"
+    if finding.remedy is Remedy.LEVEL_PROGRESS:
+        return Event(LEVELLED, message, "info", evidence)
+    return Event(f"{EVENT_PREFIX}{finding.remedy}", message, "warning", evidence)
