@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from functools import singledispatch
 
 from headcount.domain.records import StageProgress
+from headcount.domain.states import DispatchMode
 from headcount.domain.verdict import describe
 from headcount.health.observation import LedgerTestimony, Observation, WorkersTestimony
 from headcount.health.rules.wording import counted, span
 from headcount.ports.dispatcher import DispatchTestimony
-from headcount.ports.state_manager import Snapshot, Unknown
+from headcount.ports.state_manager import Silence, Snapshot, Unknown
 from headcount.ports.task_queue import QueueDepth
 
 
@@ -30,20 +31,29 @@ class Statement:
 
 def statements(observation: Observation) -> tuple[Statement, ...]:
     """Return what every witness says, the job's row first."""
-    said = (
-        ("ledger", observation.ledger),
-        ("state manager", observation.state),
-        ("queue", observation.queue),
-        ("dispatcher", observation.dispatcher),
-        ("workers", observation.workers),
-    )
+    job = observation.job
     return (
         Statement("job row", _job(observation)),
-        *(Statement(witness, _words(word), isinstance(word, Unknown)) for witness, word in said),
+        _statement("ledger", observation.ledger),
+        _statement("state manager", _state(observation)),
+        _statement("queue", observation.queue),
+        _statement("dispatcher", observation.dispatcher),
+        *([_statement("workers", observation.workers)] if job.dispatch_mode == DispatchMode.ASYNC_API else []),
         Statement("progress rows", _stages(observation.progress.stages)),
-        Statement("patience", _patience(observation)),
+        *([] if job.is_final else [Statement("patience", _patience(observation))]),
         *(Statement(engine, f"still holds {what}") for engine, what in sorted(observation.leftovers.items())),
     )
+
+
+def _statement(witness: str, said: object) -> Statement:
+    return Statement(witness, _words(said), isinstance(said, Unknown))
+
+
+def _state(observation: Observation) -> Snapshot | Unknown | None:
+    """Return what the state manager says; a run that is over is forgotten, as it should be, and no cause for alarm."""
+    said = observation.state
+    is_forgotten = observation.job.is_final and isinstance(said, Unknown) and said.silence is Silence.ABSENT
+    return None if is_forgotten else said
 
 
 @singledispatch
