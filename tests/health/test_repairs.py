@@ -7,10 +7,12 @@ import pytest
 from headcount import metrics
 from headcount.clock import system_clock
 from headcount.domain.states import JobState
+from headcount.engines.database.models import Dispatch
 from headcount.flow.cancel import cancel
 from headcount.health.apply import REPAIRS, apply
+from headcount.health.audit import audit
 from headcount.health.finding import Condition, Remedy
-from headcount.models import Job, JobEvent, RepairTurn
+from headcount.models import Job, JobEvent, RepairTurn, Task
 from headcount.ports.deployment import Deployment
 from headcount.store import jobs, ledger, turns
 from headcount.wiring import build
@@ -91,6 +93,46 @@ class TestAlone:
         damaged = DAMAGE[Remedy.FINALISE](deployment)
         assert not apply(deployment, damaged.observation, finding(Condition.HEALTHY, Remedy.NONE))
         assert jobs.status_of(damaged.job.id) is JobState.STARTED
+
+
+@pytest.mark.django_db
+class TestTheDispatchersWord:
+    """A job that its dispatcher does by itself ends as that says, and never as a success with a task open."""
+
+    def ended(self, deployment: Deployment, state: JobState, *, saved: int) -> JobState | None:
+        damaged = DAMAGE[Remedy.FOLLOW_DISPATCHER](deployment)
+        done = Task.objects.filter(job_id=damaged.job.id, ordinal__lt=saved)
+        done.update(state="saved", accounted_at=deployment.clock())
+        Dispatch.objects.filter(job_id=damaged.job.id).update(state=state, error="no more")
+        apply(deployment, damaged.observation, replace(damaged.finding, outcome=state))
+        assert audit(deployment, damaged.job.id).offences == ()
+        return jobs.status_of(damaged.job.id)
+
+    def test_a_failure_is_one_though_few_tasks_failed_and_passes_the_audit(self, deployment: Deployment) -> None:
+        assert self.ended(deployment, JobState.FAILURE, saved=2) is JobState.FAILURE
+        job_id = Task.objects.values_list("job_id", flat=True).first()
+        assert ledger.counts(job_id).failed == 1
+        assert set(Task.objects.filter(state="failed").values_list("error", flat=True)) == {
+            "its dispatch ended as FAILURE: no more"
+        }
+
+    def test_a_revocation_is_one(self, deployment: Deployment) -> None:
+        assert self.ended(deployment, JobState.REVOKED, saved=2) is JobState.REVOKED
+
+    def test_a_success_with_a_task_open_is_none(self, deployment: Deployment) -> None:
+        assert self.ended(deployment, JobState.SUCCESS, saved=2) is JobState.STARTED
+
+    @pytest.mark.parametrize("state", [JobState.SUCCESS, JobState.FAILURE, JobState.REVOKED])
+    def test_where_all_is_accounted_the_verdict_is_the_ledgers(self, deployment: Deployment, state: JobState) -> None:
+        assert self.ended(deployment, state, saved=3) is JobState.SUCCESS
+
+    def test_a_success_of_a_job_without_any_task_is_one(self, deployment: Deployment) -> None:
+        damaged = DAMAGE[Remedy.FOLLOW_DISPATCHER](deployment)
+        Task.objects.all().delete()
+        Job.objects.filter(pk=damaged.job.id).update(task_total=None, published_at=None)
+        Dispatch.objects.filter(job_id=damaged.job.id).update(state="SUCCESS", error="")
+        assert apply(deployment, damaged.observation, replace(damaged.finding, outcome=JobState.SUCCESS))
+        assert jobs.status_of(damaged.job.id) is JobState.SUCCESS
 
 
 @pytest.mark.django_db

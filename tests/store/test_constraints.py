@@ -11,6 +11,7 @@ from headcount.models import (
     OutboxEntry,
     Pipeline,
     ProcessingService,
+    RepairTurn,
     Task,
     Worker,
 )
@@ -98,6 +99,7 @@ VIOLATIONS = [
     ("headcount_certificate_nothing_open", new_certificate(status="FAILURE", leased=1)),
     ("headcount_certificate_nothing_open", new_certificate(received=1)),
     ("headcount_outbox_once", twin(OutboxEntry, job=own, run=1, topic="clean_up", created_at=EPOCH)),
+    ("headcount_repair_turn_once", twin(RepairTurn, job_id=1, run=1, held_until=EPOCH)),
 ]
 
 

@@ -215,7 +215,7 @@ class TaskRow:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """The verdict as it is kept for ever."""
+    """The verdict as it is kept for ever; ``follows_dispatcher`` where it is a dispatcher's word, not the figures'."""
 
     run: int
     status: JobState
@@ -224,6 +224,7 @@ class Certificate:
     counts: TaskCounts
     threshold: float
     decided_at: datetime
+    follows_dispatcher: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from django.db.models import Q
 
 from headcount.domain.records import Certificate, JobRecord, JobRef, TaskCounts
 from headcount.domain.states import FINAL_STATES, WORKABLE_STATES, DispatchMode, JobState
+from headcount.domain.verdict import FOLLOWED
 from headcount.errors import NotFoundError
 from headcount.models import Certificate as CertificateRow
 from headcount.models import Job, Project
@@ -196,4 +197,5 @@ def _certificate(row: CertificateRow) -> Certificate:
         counts=counts,
         threshold=row.threshold,
         decided_at=row.decided_at,
+        follows_dispatcher=FOLLOWED in row.evidence,
     )
