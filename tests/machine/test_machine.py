@@ -82,13 +82,18 @@ class FlowMachine(RuleBasedStateMachine):
         threshold=THRESHOLD,
         fail_fast=FAIL_FAST,
         claimed=st.integers(0, 4),
+        retried=st.booleans(),
     )
-    def begin(self, sizes: list[int], threshold: float, fail_fast: bool, claimed: int) -> None:
-        """Most of what can go wrong needs a job that is under way."""
+    def begin(self, sizes: list[int], threshold: float, fail_fast: bool, claimed: int, retried: bool) -> None:
+        """Most of what can go wrong needs a job that is under way, or one whose workers hold leases of a run before."""
         for tasks in sizes:
             self.world.submit(tasks, DispatchMode.ASYNC_API, threshold, (), fail_fast=fail_fast)
             self.world.dispatch()
         self.world.claim(self.world.job_ids[0], claimed)
+        if retried:
+            self.world.give_up(self.world.job_ids[0])
+            self.world.retry(self.world.job_ids[0], Redo.FAILED)
+            self.world.dispatch()
 
     @precondition(lambda machine: len(machine.world.job_ids) < 3)
     @rule(

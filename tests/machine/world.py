@@ -45,6 +45,7 @@ class Held:
     job_id: int
     task: LeasedTask
     token: str
+    run: int
 
 
 class WorldKind(NoteKind):
@@ -246,7 +247,7 @@ class World:
         claimer = claim.Claimer(self.project_id, "worker", [PIPELINE])
         job = jobs.get(job_id)
         claimed = self.survive(lambda: claim.claim(self.deployment, job, limit, claimer)) or []
-        held = [Held(job_id, item.task, item.token) for item in claimed]
+        held = [Held(job_id, item.task, item.token, job.run) for item in claimed]
         self.held.extend(held)
         return held
 
@@ -281,6 +282,7 @@ class World:
                 self.promised.add((job_id, row.key))
             case AnswerStatus.SAVED if word:
                 assert (word, row.state, row.attempt) == ("error", "failed", held.task.attempt), answer
+                assert held.run == self.ref(job_id).run, "a failure of a run before counts in this one"
             case AnswerStatus.SAVED:
                 assert not row.state.is_open, answer
             case AnswerStatus.DUPLICATE:
@@ -339,4 +341,4 @@ class World:
         claimer = claim.Claimer(self.project_id, "honest", [PIPELINE])
         while claimed := claim.claim_any(self.deployment, claimer, 10):
             job, tasks = claimed
-            self.post(job.id, [(Held(job.id, item.task, item.token), "note") for item in tasks])
+            self.post(job.id, [(Held(job.id, item.task, item.token, job.run), "note") for item in tasks])
