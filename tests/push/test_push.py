@@ -11,6 +11,7 @@ from headcount.domain.states import DispatchMode, JobState
 from headcount.errors import BadInputError, ConfigurationError, DispatchInterruptedError, PermanentError, TemporaryError
 from headcount.flow.cancel import cancel
 from headcount.flow.push import BATCH, push, service_address
+from headcount.flow.retry import retry
 from headcount.flow.run_job import run_job
 from headcount.models import Task
 from headcount.ports.deployment import Deployment
@@ -214,3 +215,22 @@ def test_an_address_is_kept_without_what_does_not_belong(given: str, kept: str) 
 def test_an_address_that_is_none_is_refused(given: str) -> None:
     with pytest.raises(BadInputError, match="URL"):
         service_address(given)
+
+
+def test_a_retry_pushes_what_failed_and_nothing_else(deployment: Deployment, service: ScriptedService) -> None:
+    job = job_for(service.url, tasks=4, failure_threshold=0.25)
+
+    def fail_the_odd(body: dict[str, Any]) -> tuple[int, Any]:
+        results = [
+            {"id": task["id"], "result": {"error": "odd"} if int(task["id"][1:]) % 2 else {"note": "seen"}}
+            for task in body["tasks"]
+        ]
+        return 200, {"results": results}
+
+    service.answer = fail_the_odd
+    run_job(deployment, job.ref)
+    assert jobs.get(job.id).state is JobState.FAILURE
+    service.answer = note_all
+    run_job(deployment, retry(deployment, job.id).ref)
+    assert keys_asked(service) == [["k0", "k1", "k2", "k3"], ["k1", "k3"]]
+    assert [item.status for item in jobs.certificates(job.id)] == [JobState.FAILURE, JobState.SUCCESS]
