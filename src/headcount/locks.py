@@ -2,15 +2,15 @@
 
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
-from threading import Lock
+from threading import Lock, RLock
 
 
 class KeyedLocks:
-    """A lock for each key, there only while somebody holds it or waits for it."""
+    """A lock for each key, there only while somebody holds it or waits for it; its holder may take it once more."""
 
     def __init__(self) -> None:
         self._guard = Lock()
-        self._locks: dict[Hashable, tuple[Lock, int]] = {}
+        self._locks: dict[Hashable, tuple[RLock, int]] = {}
 
     @contextmanager
     def holding(self, key: Hashable) -> Iterator[None]:
@@ -27,9 +27,9 @@ class KeyedLocks:
         with self._guard:
             return len(self._locks)
 
-    def _enter(self, key: Hashable) -> Lock:
+    def _enter(self, key: Hashable) -> RLock:
         with self._guard:
-            lock, users = self._locks.get(key, (Lock(), 0))
+            lock, users = self._locks.get(key, (RLock(), 0))
             self._locks[key] = (lock, users + 1)
         return lock
 

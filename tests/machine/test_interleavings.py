@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from headcount.domain.records import JobRecord, TaskCounts
-from headcount.domain.states import DispatchMode, JobState, LeaseStatus
+from headcount.domain.states import DispatchMode, JobState, LeaseStatus, Redo
 from headcount.flow import collect as collecting
 from headcount.flow import leases
 from headcount.flow.collect import collect
@@ -184,3 +184,28 @@ class TestInternalWork:
         world.move_clock(clock_moves_by)
         world.dispatch()
         assert (jobs.status_of(job_id), ledger.counts(job_id)) == (JobState.FAILURE, TaskCounts(failed=2))
+
+
+def test_a_result_that_comes_while_a_lost_state_is_rebuilt_is_counted_too() -> None:
+    world = World()
+    job_id = started(world, tasks=2)
+    one, other = world.claim(job_id, 2)
+    world.state.lose_everything()
+    world.between("rebuild_from", lambda: world.post(job_id, [(other, "note")]))
+    world.post(job_id, [(one, "note")])
+    assert jobs.get(job_id).state is JobState.SUCCESS
+    ends_well(world)
+
+
+def test_a_failure_of_the_run_before_that_was_counted_there_is_not_told_of_the_next() -> None:
+    """Its worker posts it once more; the retry begins before the state manager answers that it knows no such run."""
+    world = World()
+    job_id = started(world, tasks=2)
+    one, other = world.claim(job_id, 2)
+    world.post(job_id, [(one, "error"), (other, "error")])
+    assert jobs.get(job_id).state is JobState.FAILURE
+    world.between("account", lambda: (world.retry(job_id, Redo.FAILED), world.dispatch()))
+    world.post(job_id, [(one, "error")])
+    assert (jobs.get(job_id).run, jobs.get(job_id).state) == (2, JobState.STARTED)
+    invariants.check(world, {})
+    ends_well(world)
