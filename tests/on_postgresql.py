@@ -12,6 +12,7 @@ DATABASE_TESTS = (
     "tests/api",
     "tests/images",
     "tests/push",
+    "tests/health",
     "tests/contracts/test_dispatcher.py::TestDatabaseDispatcher",
     "tests/contracts/test_state_manager.py::TestDatabaseStateManager",
     "tests/contracts/test_task_queue.py::TestDatabaseTaskQueue",

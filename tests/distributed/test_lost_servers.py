@@ -38,7 +38,7 @@ def test_tasks_of_a_deleted_stream_are_published_again(running: Live, took: Took
         crew.go_on()
         with took("stream deleted to final"):
             running.wait_until_final(job_id)
-    assert running.evidence.events(job_id, "tasks.republished") >= 1
+    assert running.evidence.events(job_id, "repair.republish") >= 1
     running.evidence.assert_exact(job_id, saved=TASKS)
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def resumptions(job: JobRef) -> int:
-    return sum(event.name == "dispatch.resumed" for event in events.of(job.job_id))
+    return sum(event.name == "repair.resume_dispatch" for event in events.of(job.job_id))
 
 
 def test_a_dispatch_that_was_lost_is_made_anew(deployment: Deployment, clock: FrozenClock) -> None:

@@ -92,7 +92,7 @@ def test_messages_that_the_queue_lost_are_put_in_again(deployment):
     assert jobs_health_check(deployment)["lost_tasks"].fixed == 1
     again = claimed(deployment, job, worker="w2")
     assert [task.task.ordinal for task in again] == [2, 3, 4, 5]
-    assert len(events_named(job, "tasks.republished")) == 1
+    assert len(events_named(job, "repair.republish")) == 1
     posted(deployment, job, [success(task) for task in [*held, *again]])
     assert_ended(deployment, job, "SUCCESS", saved=6)
 
@@ -122,7 +122,7 @@ def test_results_that_come_while_the_health_check_looks_raise_no_alarm(deploymen
 
     monkeypatch.setattr(type(deployment.queue), "depth", depth_just_after_a_post)
     jobs_health_check(deployment)
-    assert events_named(job, "tasks.republished") == []
+    assert events_named(job, "repair.republish") == []
 
 
 def test_a_state_manager_that_forgot_everything_is_rebuilt_from_the_ledger(deployment):
@@ -184,9 +184,9 @@ def test_what_an_ended_job_leaves_in_queue_and_state_manager_is_cleaned_up_later
 def test_one_broken_check_keeps_no_other_from_running(deployment, monkeypatch):
     job = dispatched(deployment, 1)
     QueueMessage.objects.all().delete()
-    monkeypatch.setattr("headcount.health.repairs.finished_not_finalised.finalise", breaks)
+    monkeypatch.setattr("headcount.health.loop.relay", breaks)
     outcomes = jobs_health_check(deployment)
-    assert outcomes["finished_not_finalised"].unfixable == 1
+    assert outcomes["outbox"].unfixable == 1
     assert outcomes["lost_tasks"].fixed == 1
     assert len(claimed(deployment, job)) == 1
 

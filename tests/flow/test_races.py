@@ -195,4 +195,4 @@ def test_health_checks_at_once_among_workers_do_no_harm(deployment):
 
     at_once([worker] * 3 + [lambda: [jobs_health_check(deployment) for _ in range(10)]] * 2)
     assert_ended(deployment, job, "SUCCESS", saved=60)
-    assert events_named(job, "tasks.republished") == []
+    assert events_named(job, "repair.republish") == []

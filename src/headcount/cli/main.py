@@ -40,7 +40,9 @@ COMMANDS = {
     "retry": Entry("headcount.cli.submitting:retry", "Do again what a job has left undone."),
     "jobs": Entry("headcount.cli.looking:jobs", "List jobs."),
     "show": Entry("headcount.cli.looking:show", "Show where a job stands and why."),
+    "diagnose": Entry("headcount.cli.diagnosing:diagnose", "Say what is the matter with a job, and what happens next."),
     "audit": Entry("headcount.cli.looking:audit", "Prove that every task of a job is accounted for."),
+    "health": Entry("headcount.cli.health:health", "Look at every running job now; repair what needs it."),
     "export": Entry("headcount.cli.looking:export", "Write what a job saved as CSV, JSON Lines or COCO."),
     "worker": Entry("headcount_worker.cli:worker", "Claim tasks, work, post results.", needs_django=False),
     "push-server": Entry(

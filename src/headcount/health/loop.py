@@ -1,35 +1,60 @@
-"""The health loop: every so often, bring level what a crash left behind."""
+"""The health loop: every so often, look at every job, decide, and bring level what a crash or a loss left behind."""
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Iterator
 
 import structlog
-from django.db import close_old_connections, connection
+from django.db import InterfaceError, OperationalError, close_old_connections, connection
 
+from headcount import metrics
 from headcount.errors import TemporaryError
 from headcount.flow.relay import relay
-from headcount.health.repairs import dispatch_died, finished_not_finalised, lost_tasks
+from headcount.health.finding import Condition, Remedy
+from headcount.health.policy import policy_of
+from headcount.health.report import CheckOutcome, HealthReport
+from headcount.health.treat import Round, Treatment
+from headcount.health.zombies import sweep
 from headcount.ports.deployment import Deployment
 
 _log = structlog.get_logger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class CheckOutcome:
-    """What one sub-check did: how many it looked at, how many it put right, and what it could not."""
-
-    checked: int = 0
-    fixed: int = 0
-    unfixable: int = 0
-
-
 Check = Callable[[Deployment], CheckOutcome]
 
+_NAME_OF = {
+    Remedy.FINALISE: "finished_not_finalised",
+    Remedy.FINISH_CANCEL: "finished_not_finalised",
+    Remedy.FOLLOW_DISPATCHER: "finished_not_finalised",
+    Remedy.FOLLOW_PROGRESS: "finished_not_finalised",
+    Remedy.REPUBLISH: "lost_tasks",
+    Remedy.FAIL_SPENT: "lost_tasks",
+    Remedy.REBUILD_STATE: "state",
+    Remedy.RESUME_DISPATCH: "dispatch_died",
+    Remedy.REVOKE: "stalled",
+    Remedy.LEVEL_PROGRESS: "progress",
+    Remedy.CLEAN_UP: "zombies",
+}
+"""The sub-check that a remedy belongs to."""
 
-def jobs_health_check(deployment: Deployment) -> dict[str, CheckOutcome]:
-    """Run every sub-check once, each isolated from the others; returns what each did, by name."""
-    return {name: _isolated(name, check, deployment) for name, check in _CHECKS.items()}
+UNREADABLE = "unreadable"
+"""The sub-check of jobs that cannot be observed or decided, or whose status is a word that nobody knows."""
+
+
+def jobs_health_check(deployment: Deployment) -> HealthReport:
+    """Run every sub-check once, each isolated from the others; returns what each did.
+
+    What is done about a job is what ``decide`` says of it and nothing else; a job that cannot be read, decided or
+    repaired keeps no other from being looked at.
+    """
+    begun = time.monotonic()
+    checks = {"outbox": _isolated("outbox", _relay_outbox, deployment)}
+    checks["expired_leases"] = _isolated("expired_leases", _reclaim_expired, deployment)
+    looked_at, of_jobs = _treat_jobs(deployment)
+    checks |= of_jobs
+    checks["zombies"] += _isolated("zombies", sweep, deployment)
+    report = HealthReport(checks, looked_at, time.monotonic() - begun)
+    _measure(deployment, report)
+    return report
 
 
 def _isolated(name: str, check: Check, deployment: Deployment) -> CheckOutcome:
@@ -52,25 +77,40 @@ def _reclaim_expired(deployment: Deployment) -> CheckOutcome:
     return CheckOutcome(checked=reclaimed, fixed=reclaimed)
 
 
-def _finalise_finished(deployment: Deployment) -> CheckOutcome:
-    return CheckOutcome(*finished_not_finalised.repair(deployment))
+def _treat_jobs(deployment: Deployment) -> tuple[int, dict[str, CheckOutcome]]:
+    """Observe, decide and apply for every running job; returns how many, and what each sub-check did."""
+    outcomes = dict.fromkeys([*_NAME_OF.values(), UNREADABLE], CheckOutcome())
+    looked_at = 0
+    try:
+        for treated in Round(deployment, policy_of(deployment.settings)).running():
+            looked_at += 1
+            for name, outcome in _outcomes(treated.treatments):
+                outcomes[name] += outcome
+    except (OperationalError, InterfaceError) as error:
+        _log.warning("health.postponed", check="jobs", reason=str(error))
+        outcomes[UNREADABLE] += CheckOutcome(checked=1, unfixable=1)
+    except Exception:  # noqa: BLE001 - where the jobs cannot even be listed, the other sub-checks still run
+        _log.exception("health.check_failed", check="jobs")
+        outcomes[UNREADABLE] += CheckOutcome(checked=1, unfixable=1)
+    return looked_at, outcomes
 
 
-def _republish_lost(deployment: Deployment) -> CheckOutcome:
-    return CheckOutcome(*lost_tasks.repair(deployment))
+def _outcomes(treatments: tuple[Treatment, ...]) -> Iterator[tuple[str, CheckOutcome]]:
+    for treatment in treatments:
+        finding = treatment.finding
+        if finding is None or finding.condition is Condition.STATUS_UNKNOWN:
+            yield UNREADABLE, CheckOutcome(checked=1, unfixable=1)
+        elif finding.remedy is not Remedy.NONE:
+            yield _NAME_OF[finding.remedy], CheckOutcome(1, int(treatment.changed), int(bool(treatment.error)))
 
 
-def _resume_dispatch(deployment: Deployment) -> CheckOutcome:
-    return CheckOutcome(*dispatch_died.repair(deployment))
-
-
-_CHECKS: dict[str, Check] = {
-    "outbox": _relay_outbox,
-    "expired_leases": _reclaim_expired,
-    "finished_not_finalised": _finalise_finished,
-    "dispatch_died": _resume_dispatch,
-    "lost_tasks": _republish_lost,
-}
+def _measure(deployment: Deployment, report: HealthReport) -> None:
+    metrics.tick_seconds.set(report.seconds)
+    metrics.tick_ended_at.set(deployment.clock().timestamp())
+    metrics.tick_jobs.set(report.jobs)
+    for name, outcome in report.items():
+        for word in ("checked", "fixed", "unfixable"):
+            metrics.tick_outcomes.labels(name, word).set(getattr(outcome, word))
 
 
 class HealthLoop:
