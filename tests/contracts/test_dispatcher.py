@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -119,14 +120,23 @@ def celery_settings(work: ScriptedWork, rabbitmq_url: str) -> Iterator[Settings]
 
 @pytest.fixture
 def celery_harness(work: ScriptedWork, celery_settings: Settings) -> Iterator[ProcessHarness]:
-    dispatcher = build_dispatcher(celery_settings, system_clock, lambda _: DispatchMode.ASYNC_API)
-    queue = queue_name(celery_settings, "dispatch")
+    with celery_harness_of(work, celery_settings) as harness:
+        yield harness
+
+
+@contextmanager
+def celery_harness_of(work: ScriptedWork, settings: Settings) -> Iterator[ProcessHarness]:
+    """A dispatcher on Celery, whatever its broker, whose workers have ended in the end."""
+    dispatcher = build_dispatcher(settings, system_clock, lambda _: DispatchMode.ASYNC_API)
+    queue = queue_name(settings, "dispatch")
     application = ["-A", "tests.contracts.dispatcher_worker"]
     options = ["-Q", queue, "-c", "2", "--without-gossip", "--without-mingle", "-l", "INFO"]
     command = [sys.executable, "-m", "celery", *application, "worker", *options]
-    harness = ProcessHarness(dispatcher, work, command, celery_settings)
-    yield harness
-    harness.end()
+    harness = ProcessHarness(dispatcher, work, command, settings)
+    try:
+        yield harness
+    finally:
+        harness.end()
 
 
 class TestDatabaseDispatcher(DispatcherContract):

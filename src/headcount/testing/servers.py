@@ -31,7 +31,7 @@ HOST = "127.0.0.1"
 OLDEST_NATS_VARIABLE = "HEADCOUNT_TEST_OLDEST_NATS"
 """Environment variable with the path of the oldest NATS server to test, where several are installed in odd places."""
 RABBITMQ_VARIABLE = "HEADCOUNT_TEST_BROKER_URL"
-"""Environment variable with the URL of the RabbitMQ to test with; no RabbitMQ is ever started here."""
+"""Environment variable with the URL of the RabbitMQ to test with; ``rabbitmq`` starts one only to restart it."""
 
 _PORTS = range(20_000, 32_000)
 """Below the range of ephemeral ports: a client that keeps trying a dead port from that range connects to itself."""
@@ -163,7 +163,7 @@ def nats_server(
 ) -> Iterator[PrivateServer]:
     """Run a NATS server; ``binary`` picks one of ``nats_binaries()``, else the newest; ``options`` are added."""
     chosen = binary or newest_nats()
-    with _directory("nats") as directory:
+    with temporary_directory("nats") as directory:
         port = free_port()
         jetstream = ("-js", "-sd", str(directory / "store")) if has_jetstream else ()
         command = (str(chosen), "-a", HOST, "-p", str(port), *jetstream, *options)
@@ -175,7 +175,7 @@ def nats_server(
 @contextmanager
 def redis_server(*, is_persistent: bool = False) -> Iterator[PrivateServer]:
     """Run a Redis server (or Valkey, which speaks the same); without ``is_persistent`` a restart forgets everything."""
-    with _directory("redis") as directory:
+    with temporary_directory("redis") as directory:
         port = free_port()
         durability = ("--appendonly", "yes", "--appendfsync", "always") if is_persistent else ("--appendonly", "no")
         listening = ("--bind", HOST, "--port", str(port), "--dir", str(directory))
@@ -192,7 +192,7 @@ def postgres_server() -> Iterator[PrivateServer]:
     """
     binaries = postgres_binaries()
     user = _unprivileged_user()
-    with _directory("postgres", owner=user) as directory:
+    with temporary_directory("postgres", owner=user) as directory:
         data, port = directory / "data", free_port()
         _initialise_postgres(binaries / "initdb", data, user)
         command = (str(binaries / "postgres"), "-D", str(data), "-p", str(port), *_postgres_options())
@@ -205,9 +205,12 @@ def rabbitmq_url() -> str | None:
     """Return the URL of a RabbitMQ that answers (``HEADCOUNT_TEST_BROKER_URL``, else the local default), or None."""
     url = os.environ.get(RABBITMQ_VARIABLE) or f"amqp://guest:guest@{HOST}:5672"
     address = urlsplit(url)
-    greeting = _exchange(address.port or 5672, b"AMQP\x00\x00\x09\x01", host=address.hostname or HOST)
-    # The first byte of a method frame; the first method a broker sends is connection.start.
-    return url if greeting.startswith(b"\x01") else None
+    return url if answers_as_amqp(address.hostname or HOST, address.port or 5672) else None
+
+
+def answers_as_amqp(host: str, port: int) -> bool:
+    """Whether a broker answers; the first byte of a method frame, and the first method it sends is connection.start."""
+    return _exchange(port, b"AMQP\x00\x00\x09\x01", host=host).startswith(b"\x01")
 
 
 def nats_binaries() -> dict[Version, Path]:
@@ -285,7 +288,8 @@ def _running(server: PrivateServer) -> Iterator[PrivateServer]:
 
 
 @contextmanager
-def _directory(kind: str, owner: str | None = None) -> Iterator[Path]:
+def temporary_directory(kind: str, owner: str | None = None) -> Iterator[Path]:
+    """Make a directory for one server, which is gone in the end."""
     directory = Path(tempfile.mkdtemp(prefix=f"headcount-{kind}-"))
     try:
         if owner:
