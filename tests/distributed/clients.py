@@ -1,9 +1,13 @@
-"""Plain HTTP clients on threads, in place of workers: they claim, post, and keep nothing in mind."""
+"""Plain HTTP clients on threads, in place of workers: they claim, post, and keep nothing in mind.
+
+What has no answer because a test killed who should have given it is asked again, as the worker SDK does; only a
+``Crew`` forgets it, for the tests of what is lost.
+"""
 
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -16,6 +20,7 @@ Task = dict[str, Any]
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
 DETECTIONS = 2
 _PAUSE_SECONDS = 0.05
+_PATIENCE_SECONDS = 60
 
 
 class Api:
@@ -31,13 +36,15 @@ class Api:
         self._client.close()
 
     def send(self, path: str, body: Any) -> httpx.Response:
+        """Post once, whatever comes of it."""
         return self._client.post(path, json=body)
 
     def post(self, path: str, body: Any) -> dict[str, Any]:
-        return self._answered(self.send(path, body))
+        """Post until there is an answer; twice is as good as once for all that workers post."""
+        return self._answered(lambda: self.send(path, body), httpx.TransportError)
 
     def get(self, path: str) -> dict[str, Any]:
-        return self._answered(self._client.get(path))
+        return self._answered(lambda: self._client.get(path), httpx.TransportError)
 
     def offer_pipeline(self) -> int:
         """Offer the pipeline of the tests; returns the project's id."""
@@ -47,8 +54,9 @@ class Api:
         return project_id
 
     def submit(self, collection: str) -> int:
-        job = self.post("jobs", {"kind": "ml", "pipeline": SLUG, "config": {"collection": collection}})
-        return int(job["id"])
+        """Submit a job; posted again only where nobody took the first one, for each post makes a job."""
+        body = {"kind": "ml", "pipeline": SLUG, "config": {"collection": collection}}
+        return int(self._answered(lambda: self.send("jobs", body), httpx.ConnectError)["id"])
 
     def status(self, job_id: int) -> str:
         return str(self.get(f"jobs/{job_id}")["status"])
@@ -72,7 +80,16 @@ class Api:
         answers: list[dict[str, Any]] = self.post(f"jobs/{job_id}/result", {"results": list(results)})["tasks"]
         return answers
 
-    def _answered(self, response: httpx.Response) -> dict[str, Any]:
+    def _answered(self, ask: Callable[[], httpx.Response], may_be_repeated: type[Exception]) -> dict[str, Any]:
+        answers: list[httpx.Response] = []
+
+        def is_answered() -> bool:
+            with suppress(may_be_repeated):
+                answers.append(ask())
+            return bool(answers)
+
+        wait_until(is_answered, f"{self.url} answers", _PATIENCE_SECONDS)
+        response = answers[0]
         assert response.is_success, f"{response.url}: {response.status_code}: {response.text[:500]}"
         answer: dict[str, Any] = response.json()
         return answer

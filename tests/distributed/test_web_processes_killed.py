@@ -121,6 +121,6 @@ def dies(running: Live, faulty: Api, job_id: int, tasks: Sequence[Task], gap: Ga
     """Post results to a host whose process dies in the gap, so that nobody answers."""
     running.site.faults.arm(gap)
     with pytest.raises(httpx.TransportError):
-        faulty.post_results(job_id, [success(task) for task in tasks])
+        faulty.send(f"jobs/{job_id}/result", {"results": [success(task) for task in tasks]})
     assert not running.site.faults.is_armed(gap), "it died where it was to die"
     assert running.evidence.ledger(job_id)["saved"] >= len(tasks), "the commit came before"
