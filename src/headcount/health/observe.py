@@ -1,33 +1,186 @@
-"""Observe: gather what every witness says of jobs, with none able to hold up or to falsify another."""
+"""Observe: gather what every witness says of jobs, with none able to hold up or to falsify another.
 
-from collections.abc import Iterator, Sequence
+No lock is held, and no transaction is open while an engine beyond the database is asked.
+"""
 
-from headcount.domain.records import JobRecord
-from headcount.health.observation import Observation
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+from django.db import DatabaseError, InterfaceError
+
+from headcount.conf import Settings
+from headcount.domain.patience import Watch
+from headcount.domain.records import JobProgress, JobRecord, JobRef
+from headcount.domain.states import DispatchMode
+from headcount.health.hearing import Answers, Witness, hear
+from headcount.health.observation import LedgerTestimony, Observation, Patience, WorkersTestimony
+from headcount.health.patience import Sighting, aged
 from headcount.ports.deployment import Deployment
+from headcount.ports.dispatcher import DispatchTestimony
+from headcount.ports.state_manager import Silence, Snapshot, Unknown
+from headcount.ports.task_queue import QueueDepth
+from headcount.store import jobs, patience, testimonies
+from headcount.store.testimonies import Offer, TaskSums
+
+_log = structlog.get_logger(__name__)
 
 PAGE = 1000
 """How many jobs are asked about at once; the number of queries grows with the pages and not with the jobs."""
 
+_NOTHING = QueueDepth(0, 0, 0)
+_NO_OFFER = Offer(0, None)
+
 
 def observe(deployment: Deployment, job_id: int) -> Observation:
-    """Return what all witnesses say of one job; nothing is written, no lock is held.
+    """Return what all witnesses say of one job; nothing is written.
 
     Raises:
         NotFoundError: there is no such job.
-        EngineUnavailableError: the database does not answer for the job's row.
     """
-    raise NotImplementedError
+    return observe_many(deployment, [jobs.get(job_id)])[0]
 
 
 def observe_many(deployment: Deployment, page: Sequence[JobRecord], *, remember: bool = False) -> list[Observation]:
-    """Return what all witnesses say of each job, in the order given, with a bounded number of queries.
+    """Return what all witnesses say of each job, in the order given, with a number of queries that does not grow.
 
-    ``remember`` keeps for the next look how long each job has stood still; the health loop does, a diagnosis does not.
+    ``page`` should hold no more than ``PAGE`` jobs. ``remember`` keeps for the next look how long each job has stood
+    still; the health loop does, a diagnosis does not.
     """
-    raise NotImplementedError
+    now = deployment.clock()
+    heard = _hear(deployment, {job.ref: job for job in page}, now)
+    looks = [_look(deployment, job, Testimony(*(answers[job.ref] for answers in heard)), now) for job in page]
+    if remember:
+        _remember([look for look in looks if not look.observation.job.is_final])
+    return [look.observation for look in looks]
 
 
-def observe_running(deployment: Deployment, *, remember: bool = False) -> Iterator[list[Observation]]:
-    """Yield the observations of every job that has not ended, page by page, oldest first."""
-    raise NotImplementedError
+@dataclass(frozen=True, slots=True)
+class Testimony:
+    """What each witness says of one run, in the order in which they are asked."""
+
+    ledger: TaskSums | Unknown
+    state: Snapshot | Unknown
+    queue: QueueDepth | Unknown | None
+    dispatcher: DispatchTestimony | Unknown | None
+    workers: Offer | Unknown
+    progress: JobProgress | Unknown
+    watch: Watch | Unknown | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One look at a job: what was observed, how it stood at the look before, and how it stands now."""
+
+    observation: Observation
+    before: Watch | Unknown | None
+    watch: Watch
+
+
+def _hear(deployment: Deployment, page: Mapping[JobRef, JobRecord], now: datetime) -> list[Answers]:
+    queue, state, dispatcher, settings = deployment.queue, deployment.state, deployment.dispatcher, deployment.settings
+
+    def ledger(some: Sequence[JobRef]) -> Answers:
+        return testimonies.of_ledger(some, max_attempts=settings.max_attempts, now=now)
+
+    def workers(some: Sequence[JobRef]) -> Answers:
+        since = now - settings.workers_seen_within
+        offers = testimonies.of_workers([page[job].project_id for job in some], since=since)
+        return {job: offers.get((page[job].project_id, page[job].pipeline or ""), _NO_OFFER) for job in some}
+
+    witnesses = [
+        Witness("the ledger", ledger),
+        Witness(f"the state manager ({state.name})", state.snapshots, state.in_database),
+        Witness(f"the queue ({queue.name})", queue.depths, queue.in_database),
+        Witness(f"the dispatcher ({dispatcher.name})", dispatcher.testimonies, dispatcher.in_database),
+        Witness("the workers", workers),
+        Witness("the progress rows", testimonies.of_progress),
+        Witness("the patience rows", patience.of),
+    ]
+    return hear(witnesses, list(page), settings.witness_timeout)
+
+
+def _look(deployment: Deployment, job: JobRecord, said: Testimony, now: datetime) -> Look:
+    workers = _workers(deployment.settings, job, said, now)
+    before = None if isinstance(said.watch, Unknown) else said.watch
+    watch = aged(before, _sighting(job, said, workers), now, 2 * deployment.settings.health_interval)
+    observation = Observation(
+        job=job,
+        ledger=said.ledger if isinstance(said.ledger, Unknown) else _ledger(said.ledger, now),
+        state=said.state,
+        queue=said.queue,
+        dispatcher=said.dispatcher,
+        workers=workers,
+        progress=JobProgress() if isinstance(said.progress, Unknown) else said.progress,
+        patience=Patience(watch.idle, watch.unserved, watch.moved_at),
+        leftovers=_leftovers(deployment, said) if job.is_final else {},
+    )
+    return Look(observation, said.watch, watch)
+
+
+def _ledger(sums: TaskSums, now: datetime) -> LedgerTestimony:
+    ends_at = sums.last_lease_ends_at
+    return LedgerTestimony(
+        counts=sums.counts,
+        unheld=sums.unheld,
+        spent=sums.spent,
+        most_attempts=sums.most_attempts,
+        leases_end_at=ends_at if ends_at is not None and ends_at > now else None,
+    )
+
+
+def _workers(settings: Settings, job: JobRecord, said: Testimony, now: datetime) -> WorkersTestimony | Unknown:
+    """Whoever claimed, extended or posted is alive, whatever the register of workers has noted of it."""
+    if isinstance(said.workers, Unknown):
+        return said.workers
+    signs = [said.workers.last_seen_at]
+    if job.dispatch_mode is DispatchMode.ASYNC_API and isinstance(said.ledger, TaskSums):
+        leased_until = said.ledger.last_lease_ends_at
+        signs += [said.ledger.last_saved_at, leased_until and min(now, leased_until - settings.ack_wait)]
+    last_seen_at = max((sign for sign in signs if sign is not None), default=None)
+    is_recent = last_seen_at is not None and last_seen_at >= now - settings.workers_seen_within
+    return WorkersTestimony(max(said.workers.seen, int(is_recent)), last_seen_at)
+
+
+def _sighting(job: JobRecord, said: Testimony, workers: WorkersTestimony | Unknown) -> Sighting:
+    engines = (said.ledger, said.state, said.queue, said.dispatcher)
+    is_served: bool | None
+    if job.dispatch_mode is not DispatchMode.ASYNC_API or job.task_total is None:
+        is_served = True
+    else:
+        is_served = None if isinstance(workers, Unknown) else workers.seen_lately > 0
+    return Sighting(
+        job=job.ref,
+        mark=None if isinstance(said.ledger, Unknown) else _mark(job, said.ledger),
+        all_answered=not any(isinstance(word, Unknown) and word.silence is Silence.UNHEARD for word in engines),
+        is_served=is_served,
+    )
+
+
+def _mark(job: JobRecord, sums: TaskSums) -> str:
+    """Collected rows, accounted rows, attempts, the last lease's end and the stage: something moved if one differs."""
+    lease = sums.last_lease_ends_at.isoformat() if sums.last_lease_ends_at else "-"
+    stage = f"{job.status}/{job.task_total}/{int(job.published)}"
+    return f"{sums.counts.total}:{sums.counts.accounted}:{sums.attempts}:{lease}:{stage}"
+
+
+def _leftovers(deployment: Deployment, said: Testimony) -> dict[str, str]:
+    """A queue in the database knows every run; elsewhere, knowing of one means that something was made for it."""
+    found = {}
+    if isinstance(said.queue, QueueDepth) and not (deployment.queue.in_database and said.queue == _NOTHING):
+        found["queue"] = f"{said.queue.pending} messages that wait and {said.queue.in_flight} under a lease"
+    if isinstance(said.state, Snapshot):
+        found["state manager"] = f"counts of {max(stage.total or 0 for stage in said.state.stages)} tasks"
+    if isinstance(said.state, Unknown) and said.state.silence is Silence.BROKEN:
+        found["state manager"] = said.state.reason
+    return found
+
+
+def _remember(looks: Sequence[Look]) -> None:
+    """A page that cannot be written is aged at the next look, by no more than a look may count."""
+    changes = [(look.before, look.watch) for look in looks if not isinstance(look.before, Unknown)]
+    try:
+        patience.keep(changes)
+    except (DatabaseError, InterfaceError) as error:
+        _log.warning("health.patience_not_kept", jobs=len(changes), reason=str(error))
