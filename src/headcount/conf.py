@@ -90,6 +90,14 @@ class Settings(BaseSettings):
     max_batch: int = Field(500, ge=1, description="Tasks per claim and results per post, at most.")
     max_wait_seconds: float = Field(30.0, ge=0, description="The longest a claim waits for tasks.")
 
+    @property
+    def longest_lease(self) -> timedelta:
+        """The longest that a lease can have left on any host, clocks that differ a little included.
+
+        One that ends later than that was begun by a clock that has been set back since, and counts as ended.
+        """
+        return max(self.ack_wait, self.push_timeout) + self.ack_wait
+
     @cached_property
     def effective_database_url(self) -> str:
         """The database URL with the embedded default filled in."""

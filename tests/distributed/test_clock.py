@@ -5,6 +5,7 @@ from datetime import timedelta
 
 import pytest
 
+from tests.distributed import nats_admin
 from tests.distributed.live import Live, live
 from tests.distributed.site import LEASE_SECONDS, Site, serve
 from tests.distributed.timing import Took
@@ -40,3 +41,19 @@ def test_a_clock_that_jumps_an_hour_in_the_middle_of_a_job_costs_no_task(
     with turnable.crew(later):
         turnable.wait_until_final(later)
     turnable.evidence.assert_exact(later, saved=TASKS)
+
+
+def test_a_clock_that_jumps_back_while_the_stream_is_lost_keeps_no_task_under_a_lease_of_the_future(
+    turnable: Live, took: Took
+) -> None:
+    job_id = turnable.submit_published(TASKS)
+    with turnable.crew(job_id, hold_at=TASKS // 2) as crew:
+        crew.wait_until_held()
+        assert len(turnable.api.claim(job_id, LEFT)) == LEFT, "a worker that never comes back holds some"
+        turnable.site.faults.turn_clock(-AN_HOUR)
+        nats_admin.delete_stream(turnable.site)
+        crew.go_on()
+        with took("clock turned and stream deleted to final"):
+            turnable.wait_until_final(job_id)
+    assert turnable.evidence.events(job_id, "repair.republish") >= 1
+    turnable.evidence.assert_exact(job_id, saved=TASKS)

@@ -1,6 +1,6 @@
 """Handing tasks out: the attempt is the fence, and a lease belongs to one attempt."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -12,6 +12,7 @@ from headcount.testing.factories import EPOCH, lease, make_started_job
 
 pytestmark = pytest.mark.django_db
 LATER = EPOCH + timedelta(minutes=5)
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 def task(job_id: int, ordinal: int) -> Task:
@@ -86,8 +87,10 @@ def test_leases_of_another_job_are_left_alone() -> None:
     assert task(other.id, 0).state == "leased"
 
 
-def fail_spent(job_id: int, ordinals: list[int], held_until=LATER, max_attempts: int = 2):
-    failed = ledger.fail_spent(job_id, ordinals, max_attempts=max_attempts, held_until=held_until, now=LATER)
+def fail_spent(job_id: int, ordinals: list[int], held_until=LATER, max_attempts: int = 2, latest=NEVER):
+    failed = ledger.fail_spent(
+        job_id, ordinals, max_attempts=max_attempts, held_until=held_until, latest=latest, now=LATER
+    )
     return sorted(item.ordinal for item in failed if item.failed)
 
 
@@ -117,7 +120,15 @@ def test_a_spent_task_that_is_still_held_does_not_fail() -> None:
     lease(job, [0])
     end = EPOCH + timedelta(seconds=30)
     assert fail_spent(job.id, [0], held_until=end, max_attempts=1) == []
+    assert fail_spent(job.id, [0], held_until=end, max_attempts=1, latest=end) == []
     assert fail_spent(job.id, [0], held_until=end + timedelta(microseconds=1), max_attempts=1) == [0]
+
+
+def test_a_spent_task_under_a_lease_that_ends_later_than_any_does_fails() -> None:
+    job = make_started_job(1)
+    lease(job, [0])
+    end = EPOCH + timedelta(seconds=30)
+    assert fail_spent(job.id, [0], held_until=EPOCH, max_attempts=1, latest=end - timedelta(microseconds=1)) == [0]
 
 
 def test_only_the_tasks_named_fail() -> None:
@@ -132,8 +143,13 @@ def test_open_tasks_that_no_running_lease_covers_are_unheld() -> None:
     lease(job, [0, 1])
     ledger.account(job.id, [Outcome(1, 1, {})], EPOCH)
     end = EPOCH + timedelta(seconds=30)
-    assert ledger.unheld_ordinals(job.id, end - timedelta(seconds=1)) == [2, 3]
-    assert ledger.unheld_ordinals(job.id, end) == [0, 2, 3]
+    before = end - timedelta(microseconds=1)
+    assert ledger.unspent_ordinals(job.id, 2, before, NEVER) == [2, 3]
+    assert ledger.unspent_ordinals(job.id, 2, before, end) == [2, 3]
+    assert ledger.unspent_ordinals(job.id, 2, end, NEVER) == [0, 2, 3]
+    assert ledger.unspent_ordinals(job.id, 2, EPOCH, before) == [0, 2, 3], "no lease ends so late"
+    assert ledger.spent_ordinals(job.id, 1, before, end) == []
+    assert ledger.spent_ordinals(job.id, 1, end, NEVER) == ledger.spent_ordinals(job.id, 1, EPOCH, before) == [0]
     assert ledger.open_ordinals(job.id) == [0, 2, 3]
 
 

@@ -3,9 +3,11 @@
 from datetime import timedelta
 
 
-def backoff(
-    attempt: int, *, first: timedelta = timedelta(seconds=1), longest: timedelta = timedelta(minutes=1)
-) -> timedelta:
+LONGEST_WAIT = timedelta(minutes=1)
+"""How long anybody waits for the next try, at most, where nothing else is said."""
+
+
+def backoff(attempt: int, *, first: timedelta = timedelta(seconds=1), longest: timedelta = LONGEST_WAIT) -> timedelta:
     """Return how long to wait before try number ``attempt`` + 1: doubling from ``first``, never above ``longest``."""
     doublings = max(0, attempt - 1)
     if first.total_seconds() * 2.0 ** min(doublings, 64) >= longest.total_seconds():

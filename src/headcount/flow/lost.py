@@ -15,7 +15,12 @@ def fail_spent(deployment: Deployment, job: JobRecord, ordinals: Sequence[int], 
     now = deployment.clock()
     with write_transaction():
         failed = ledger.fail_spent(
-            job.id, ordinals, max_attempts=deployment.settings.max_attempts, held_until=held_until, now=now
+            job.id,
+            ordinals,
+            max_attempts=deployment.settings.max_attempts,
+            held_until=held_until,
+            latest=now + deployment.settings.longest_lease,
+            now=now,
         )
         if failed:
             keys = [task.key for task in failed]

@@ -82,7 +82,8 @@ def _hear(deployment: Deployment, page: Mapping[JobRef, JobRecord], now: datetim
     queue, state, dispatcher, settings = deployment.queue, deployment.state, deployment.dispatcher, deployment.settings
 
     def ledger(some: Sequence[JobRef]) -> Answers:
-        return testimonies.of_ledger(some, max_attempts=settings.max_attempts, now=now)
+        latest = now + settings.longest_lease
+        return testimonies.of_ledger(some, max_attempts=settings.max_attempts, now=now, latest=latest)
 
     def workers(some: Sequence[JobRef]) -> Answers:
         since = now - settings.workers_seen_within

@@ -79,9 +79,12 @@ def account(job_id: int, outcomes: Iterable[Outcome], now: datetime) -> list[Acc
 
 
 def fail_spent(
-    job_id: int, ordinals: Sequence[int], *, max_attempts: int, held_until: datetime, now: datetime
+    job_id: int, ordinals: Sequence[int], *, max_attempts: int, held_until: datetime, latest: datetime, now: datetime
 ) -> list[AccountedTask]:
-    """Fail tasks whose attempts are spent and whose lease, if any, ends before ``held_until``; returns those."""
+    """Fail tasks whose attempts are spent and whose lease, if any, is no running one; returns those.
+
+    A lease runs that ends at ``held_until`` or later, and not after ``latest``, where no lease ends.
+    """
     error = f"lost: handed out {max_attempts} times and no result came back"
     parameters = {
         "job_id": job_id,
@@ -89,6 +92,7 @@ def fail_spent(
         "max_attempts": max_attempts,
         "error": error,
         "held_until": held_until,
+        "latest": latest,
         "now": now,
     }
     rows = _SQL.returning("fail_spent_tasks", parameters)
@@ -148,24 +152,22 @@ def open_ordinals(job_id: int) -> list[int]:
     return list(open_tasks.values_list("ordinal", flat=True))
 
 
-def unheld_ordinals(job_id: int, now: datetime) -> list[int]:
-    """Return the ordinals of open tasks that no running lease covers, in order."""
-    return _ordinals(_unheld(job_id, now))
+def unspent_ordinals(job_id: int, max_attempts: int, now: datetime, latest: datetime) -> list[int]:
+    """Return the open tasks under no running lease that may be handed out once more, in order.
+
+    Releases are no attempts. A lease runs that ends after ``now``, and not after ``latest``, where no lease ends.
+    """
+    return _ordinals(_unheld(job_id, now, latest).filter(attempts__lt=F("releases") + max_attempts))
 
 
-def unspent_ordinals(job_id: int, max_attempts: int, now: datetime) -> list[int]:
-    """Return those of the unheld tasks that may be handed out once more, in order; releases are no attempts."""
-    return _ordinals(_unheld(job_id, now).filter(attempts__lt=F("releases") + max_attempts))
+def spent_ordinals(job_id: int, max_attempts: int, now: datetime, latest: datetime) -> list[int]:
+    """Return the open tasks under no running lease that nobody will be handed again, in order."""
+    return _ordinals(_unheld(job_id, now, latest).filter(attempts__gte=F("releases") + max_attempts))
 
 
-def spent_ordinals(job_id: int, max_attempts: int, now: datetime) -> list[int]:
-    """Return those of the unheld tasks that nobody will be handed again, in order."""
-    return _ordinals(_unheld(job_id, now).filter(attempts__gte=F("releases") + max_attempts))
-
-
-def _unheld(job_id: int, now: datetime) -> QuerySet[Task]:
+def _unheld(job_id: int, now: datetime, latest: datetime) -> QuerySet[Task]:
     open_tasks = Task.objects.filter(job_id=job_id, state__in=OPEN_TASK_STATES)
-    return open_tasks.exclude(state=TaskState.LEASED, leased_until__gt=now)
+    return open_tasks.exclude(state=TaskState.LEASED, leased_until__gt=now, leased_until__lte=latest)
 
 
 def _ordinals(tasks: QuerySet[Task]) -> list[int]:

@@ -45,10 +45,16 @@ class Offer:
     last_seen_at: datetime | None
 
 
-def of_ledger(jobs: Sequence[JobRef], *, max_attempts: int, now: datetime) -> Mapping[JobRef, TaskSums]:
-    """Add up the task rows of each job, which are there once for all its runs; no rows add up to nothing."""
-    parameters = {"jobs": as_json([job.job_id for job in jobs]), "max_attempts": max_attempts, "now": now}
-    found = {job_id: _sums(sums) for job_id, *sums in _SQL.rows("testify_for_jobs", parameters)}
+def of_ledger(
+    jobs: Sequence[JobRef], *, max_attempts: int, now: datetime, latest: datetime
+) -> Mapping[JobRef, TaskSums]:
+    """Add up the task rows of each job, which are there once for all its runs; no rows add up to nothing.
+
+    A lease runs that ends after ``now``, and not after ``latest``, where no lease ends.
+    """
+    job_ids = as_json([job.job_id for job in jobs])
+    parameters = {"jobs": job_ids, "max_attempts": max_attempts, "now": now, "latest": latest}
+    found = {job_id: _sums(sums, latest) for job_id, *sums in _SQL.rows("testify_for_jobs", parameters)}
     return {job: found.get(job.job_id, TaskSums()) for job in jobs}
 
 
@@ -66,15 +72,16 @@ def of_progress(jobs: Sequence[JobRef]) -> Mapping[JobRef, JobProgress]:
     return {job: _progress(rows[job]) for job in jobs}
 
 
-def _sums(row: Sequence[Any]) -> TaskSums:
+def _sums(row: Sequence[Any], latest: datetime) -> TaskSums:
     *by_state, unheld, spent, most_attempts, attempts, last_lease_ends_at, last_saved_at = row
+    ends_at = from_timestamp(last_lease_ends_at)
     return TaskSums(
         counts=TaskCounts(*by_state),
         unheld=unheld,
         spent=spent,
         most_attempts=most_attempts,
         attempts=int(attempts),
-        last_lease_ends_at=from_timestamp(last_lease_ends_at),
+        last_lease_ends_at=None if ends_at is None or ends_at > latest else ends_at,
         last_saved_at=from_timestamp(last_saved_at),
     )
 

@@ -63,10 +63,14 @@ def note_published(message: Message, now: datetime) -> None:
 
 
 def begin(message: Message, now: datetime, lease: timedelta) -> Held | Busy | None:
-    """Take a run up under a lease; says until when somebody else holds it; None for a message that is out of date."""
+    """Take a run up under a lease; says until when somebody else holds it; None for a message that is out of date.
+
+    A lease that ends far later than one that begins now was begun by a clock that has been set back since: it is over.
+    """
     with _writing():
         current = _of(message.job).filter(generation=message.generation)
-        free = Q(state__in=WAITING) | Q(state=RUNNING, leased_until__lt=now)
+        over = Q(leased_until__lt=now) | Q(leased_until__gt=now + 2 * lease)
+        free = Q(state__in=WAITING) | (Q(state=RUNNING) & over)
         taken = current.filter(free).update(
             state=RUNNING, begun=F("begun") + 1, attempts=F("attempts") + 1, leased_until=now + lease, published_at=now
         )
@@ -105,14 +109,16 @@ def put_back(held: Held, state: str, available_at: datetime, *, attempts: int, e
 def revive(job: JobRef, now: datetime, *, lost_before: datetime) -> bool:
     """Let a run wait anew, as another generation, where its dispatch ended, or nobody holds or will ever begin it.
 
-    Returns whether that was so.
+    What is noted for a time as far ahead of ``now`` as ``lost_before`` is behind was noted by a clock that has been set
+    back since, and waits no longer. Returns whether that was so.
     """
+    ahead = now + (now - lost_before)
     again = {"state": "PENDING", "generation": F("generation") + 1, "available_at": now, "published_at": None}
-    lost = Q(state__in=WAITING, published_at__lt=lost_before, available_at__lt=lost_before)
-    died = Q(state=RUNNING, leased_until__lt=now)
+    lost = Q(published_at__lt=lost_before, available_at__lt=lost_before) | Q(published_at__gt=ahead)
+    died = Q(leased_until__lt=now) | Q(leased_until__gt=ahead)
     with _writing():
         ended = _of(job).filter(state__in=ENDED).update(**again, attempts=0, error="")
-        gone = _of(job).filter(lost | died).update(**again, leased_until=None)
+        gone = _of(job).filter(Q(state__in=WAITING) & lost | Q(state=RUNNING) & died).update(**again, leased_until=None)
     return ended + gone > 0
 
 

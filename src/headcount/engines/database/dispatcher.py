@@ -11,7 +11,7 @@ from django.db import close_old_connections, connection
 
 from headcount.clock import Clock
 from headcount.domain.records import JobRef
-from headcount.domain.retry import backoff
+from headcount.domain.retry import LONGEST_WAIT, backoff
 from headcount.engines.database.models import Dispatch
 from headcount.engines.database.queue import answering
 from headcount.errors import DispatchInterruptedError, EngineUnavailableError, PermanentError
@@ -161,8 +161,10 @@ class Runner:
 
     def _take_up(self) -> _Held | None:
         now = self._clock()
+        # Nothing is put off for longer: what is due later than that was noted by a clock that has been set back since.
+        parameters = {"now": now, "leased_until": now + self._lease, "latest": now + LONGEST_WAIT}
         with answering(), write_transaction():
-            rows = _SQL.returning("claim_dispatch", {"now": now, "leased_until": now + self._lease})
+            rows = _SQL.returning("claim_dispatch", parameters)
         if not rows:
             return None
         row_id, job_id, run, attempts = rows[0]

@@ -14,7 +14,8 @@ def repair(deployment: Deployment, observation: Observation, finding: Finding) -
     if job is None:
         return False
     now = deployment.clock()
-    ordinals = ledger.spent_ordinals(job.id, deployment.settings.max_attempts, now)
+    settings = deployment.settings
+    ordinals = ledger.spent_ordinals(job.id, settings.max_attempts, now, now + settings.longest_lease)
     failed = fail_spent(deployment, job, ordinals, held_until=now) if ordinals else 0
     if not failed:
         return False

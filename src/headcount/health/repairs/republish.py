@@ -24,7 +24,8 @@ def repair(deployment: Deployment, observation: Observation, finding: Finding) -
     depth = deployment.queue.depth(job.ref)
     known = depth.pending + depth.in_flight if depth else 0
     now = deployment.clock()
-    ordinals = ledger.unspent_ordinals(job.id, deployment.settings.max_attempts, now)
+    settings = deployment.settings
+    ordinals = ledger.unspent_ordinals(job.id, settings.max_attempts, now, now + settings.longest_lease)
     if known >= ledger.counts(job.id).open or not ordinals:
         return False
     for chunk in chunks(ordinals):

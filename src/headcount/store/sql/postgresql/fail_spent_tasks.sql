@@ -3,7 +3,7 @@ WITH locked AS (
     WHERE job_id = %(job_id)s
       AND ordinal = ANY (ARRAY(SELECT value::integer FROM jsonb_array_elements_text(%(ordinals)s::jsonb)))
       AND attempts - releases >= %(max_attempts)s
-      AND (state = 'waiting' OR (state = 'leased' AND leased_until < %(held_until)s))
+      AND (state = 'waiting' OR (state = 'leased' AND (leased_until < %(held_until)s OR leased_until > %(latest)s)))
     ORDER BY id
     FOR UPDATE
 )

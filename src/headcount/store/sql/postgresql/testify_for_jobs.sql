@@ -14,7 +14,7 @@ SELECT job_id,
 FROM (
     SELECT job_id, state, attempts, releases, leased_until, accounted_at,
            state IN ('waiting', 'leased', 'received') AS is_open,
-           state = 'leased' AND leased_until > %(now)s AS is_held
+           state = 'leased' AND leased_until > %(now)s AND leased_until <= %(latest)s AS is_held
     FROM headcount_task
     WHERE job_id = ANY (ARRAY(SELECT value::bigint FROM jsonb_array_elements_text(%(jobs)s::jsonb)))
 ) AS task
