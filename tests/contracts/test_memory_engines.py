@@ -168,6 +168,11 @@ class TestMemoryDispatcher:
         assert ran == [JOB]
         assert dispatcher.testimony(JOB) == DispatchTestimony("SUCCESS", 1)
 
+    def test_many_are_testified_for_at_once(self, dispatcher: MemoryDispatcher) -> None:
+        unknown = JobRef(8, 1)
+        assert dispatcher.testimonies([unknown, JOB]) == {unknown: None, JOB: DispatchTestimony("PENDING", 0)}
+        assert dispatcher.testimonies([]) == {}
+
     def test_runs_are_taken_up_in_order(self, dispatcher: MemoryDispatcher) -> None:
         dispatcher.enqueue(JobRef(1, 1))
         assert [dispatcher.run_next(lambda job: None, never) for _ in range(3)] == [JOB, JobRef(1, 1), None]

@@ -180,7 +180,12 @@ def _leftovers(deployment: Deployment, said: Testimony) -> dict[str, str]:
 
 def _remember(looks: Sequence[Look]) -> None:
     """A page that cannot be written is aged at the next look, by no more than a look may count."""
-    changes = [(look.before, look.watch) for look in looks if not isinstance(look.before, Unknown)]
+    changes = []
+    for look in looks:
+        if isinstance(look.before, Unknown):
+            _log.warning("health.patience_unknown", job=look.watch.job.job_id, reason=look.before.reason)
+        else:
+            changes.append((look.before, look.watch))
     try:
         patience.keep(changes)
     except (DatabaseError, InterfaceError) as error:

@@ -12,7 +12,11 @@ _SQL = Statements("headcount.store.sql")
 
 
 def of(jobs: Sequence[JobRef]) -> Mapping[JobRef, Watch | None]:
-    """Return how each job stood when it was last looked at, maybe in an earlier run; None for the first look."""
+    """Return how each job stood when it was last looked at, maybe in an earlier run; None for the first look.
+
+    Raises:
+        ValueError: a row holds a time that is none.
+    """
     rows = JobPatience.objects.filter(job_id__in=[job.job_id for job in jobs])
     found = {row.job_id: _watch(row) for row in rows}
     return {job: found.get(job.job_id) for job in jobs}
@@ -44,6 +48,8 @@ def keep(changes: Iterable[tuple[Watch | None, Watch]]) -> None:
 
 
 def _watch(row: JobPatience) -> Watch:
+    if not (row.watched_at and row.moved_at):  # Django reads a text that is no time from SQLite as None.
+        raise ValueError(f"the patience with job {row.job_id} holds a time that cannot be read")
     return Watch(
         job=JobRef(row.job_id, row.run),
         watched_at=row.watched_at,
