@@ -10,15 +10,15 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.embedded.real.accounts import (
+from tests.embedded.accounts import (
     assert_audit_clean,
     assert_exact,
     assert_ledger_exact,
     assert_no_witness_is_ahead,
     assert_nothing_left_over,
 )
-from tests.embedded.real.conftest import Gate
-from tests.embedded.real.system import System, draw_images, result_of, wait_until
+from tests.embedded.conftest import Gate
+from tests.embedded.system import System, draw_images, result_of, wait_until
 
 pytestmark = pytest.mark.process
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded.real.system import Processes, System, run_headcount
+from tests.embedded.system import Processes, System, run_headcount
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """What must be so when a job has ended, counted from the rows themselves."""
 
-from tests.embedded.real.system import System, wait_until
+from tests.embedded.system import System, wait_until
 
 DETECTIONS_PER_IMAGE = 2
 STAGES = ("collect", "process", "results")

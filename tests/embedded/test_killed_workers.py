@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded.real.accounts import assert_exact
-from tests.embedded.real.conftest import Gate
-from tests.embedded.real.system import System, wait_until
+from tests.embedded.accounts import assert_exact
+from tests.embedded.conftest import Gate
+from tests.embedded.system import System, wait_until
 
 pytestmark = pytest.mark.process
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded.real.system import Processes, processes_of, wait_until
+from tests.embedded.system import Processes, processes_of, wait_until
 
 pytestmark = pytest.mark.process
 

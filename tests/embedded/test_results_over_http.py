@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.embedded.real.accounts import assert_audit_clean, assert_detections_exact, assert_exact
-from tests.embedded.real.system import System, as_bytes, result_of, wait_until
+from tests.embedded.accounts import assert_audit_clean, assert_detections_exact, assert_exact
+from tests.embedded.system import System, as_bytes, result_of, wait_until
 
 pytestmark = pytest.mark.process
 

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from headcount.cli.serve import DEFAULT_PORT
-from tests.embedded.real.accounts import assert_audit_clean, assert_ledger_exact
-from tests.embedded.real.system import Processes, System, draw_images, processes_of, run_headcount, wait_until
+from tests.embedded.accounts import assert_audit_clean, assert_ledger_exact
+from tests.embedded.system import Processes, System, draw_images, processes_of, run_headcount, wait_until
 
 pytestmark = pytest.mark.process
 
