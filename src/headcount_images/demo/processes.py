@@ -36,12 +36,17 @@ class Processes:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Ask every process to end, and end those that do not."""
+        """Ask every process to end, and end those that do not; the server, which was started first, after the others.
+
+        A worker that ends posts what it has done, and waits for a server that went before it.
+        """
         _ignore_requests_to_end()
-        for process in reversed(self._started):
-            process.terminate()
-        for process in reversed(self._started):
-            _wait_or_kill(process)
+        server = self._lasting[:1]
+        for group in ([process for process in self._started if process not in server], server):
+            for process in group:
+                process.terminate()
+            for process in group:
+                _wait_or_kill(process)
 
     def log_of(self, name: str) -> Path:
         """Return the file a process's log goes to."""
