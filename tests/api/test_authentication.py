@@ -22,6 +22,7 @@ ENDPOINTS = [
     ("GET", "jobs/{job}/events", {READ}),
     ("GET", "jobs/{job}/ledger", {READ}),
     ("GET", "jobs/{job}/audit", {READ}),
+    ("GET", "jobs/{job}/diagnosis", {READ}),
     ("GET", "jobs/{job}/export", {READ}),
     ("POST", "jobs/{job}/tasks", {WORK}),
     ("POST", "jobs/{job}/result", {WORK}),

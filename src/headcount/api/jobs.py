@@ -19,6 +19,7 @@ from headcount.flow.retry import retry
 from headcount.flow.submit import JobRequest, submit
 from headcount.health.audit import audit
 from headcount.health.describe import describe
+from headcount.health.diagnose import as_document, diagnose
 from headcount.store import events, jobs, ledger
 from headcount.wiring import deployment
 
@@ -120,6 +121,15 @@ def audit_job(request: CallerRequest, job_id: int) -> dict[str, Any]:
     jobs.get(job_id, request.auth.project_id)
     outcome = audit(deployment(), job_id)
     return {"job_id": job_id, "clean": outcome.clean, "line": outcome.line, "offences": list(outcome.offences)}
+
+
+@router.get(
+    "/jobs/{int:job_id}/diagnosis", response=schemas.DiagnosisOut, auth=needs(Scope.READ), summary="Diagnose a job"
+)
+def diagnose_job(request: CallerRequest, job_id: int) -> dict[str, Any]:
+    """Ask every witness of a job, and say why it stands where it stands, what happens next, and when."""
+    jobs.get(job_id, request.auth.project_id)
+    return as_document(diagnose(deployment(), job_id))
 
 
 @router.get(

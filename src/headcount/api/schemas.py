@@ -7,7 +7,8 @@ from ninja import Schema
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from headcount.api.storable import number_as_text, storable, storable_document
-from headcount.domain.states import DispatchMode, Redo
+from headcount.domain.states import DispatchMode, JobState, Redo
+from headcount.health.finding import Condition, Remedy
 
 Text = Annotated[str, AfterValidator(storable)]
 """Text that every database takes."""
@@ -143,6 +144,40 @@ class AuditOut(Schema):
     clean: bool
     line: str
     offences: list[str]
+
+
+class FindingOut(Schema):
+    """One thing that is the matter with a job, and what the health loop does about it."""
+
+    condition: Condition
+    remedy: Remedy = Field(description="What the health loop does about it; none where it only reports.")
+    explanation: str
+    next_step: str = Field(description="What happens by itself; empty where nothing needs to.")
+    due: datetime | None = Field(description="When it does, where that is known.")
+    command: str = Field(description="What does it now; empty where nothing does.")
+    fallback: str = Field(description="Which witness could not testify, why, and what was used instead.")
+    outcome: JobState | None = Field(description="The status the remedy ends the job with, if it does.")
+    evidence: dict[str, Any] = Field(description="The figures of every witness.")
+
+
+class StatementOut(Schema):
+    """What one witness says, or why it cannot testify."""
+
+    witness: str
+    says: str
+    silent: bool
+
+
+class DiagnosisOut(Schema):
+    """What is known of a job, by whom, and what will be done about it."""
+
+    job_id: int
+    run: int
+    status: str
+    at: datetime
+    headline: FindingOut
+    findings: list[FindingOut] = Field(description="In the order in which the remedies are applied; never empty.")
+    witnesses: list[StatementOut]
 
 
 class ClaimIn(Schema):
