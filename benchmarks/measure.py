@@ -39,7 +39,7 @@ class Measured:
 def measure_job(url: str, token: str, size: int, clients: int, pids: Sequence[int]) -> Measured:
     """Submit a job of ``size`` tasks, work it off with client processes, and return what was measured.
 
-    ``pids`` are the server's processes, whose peak memory is added up.
+    ``pids`` are the server's processes, whose peak memory is added up with that of the processes they started.
     """
     headers = {"Authorization": f"Bearer {token}"}
     body = {"kind": "ml", "pipeline": PIPELINE, "config": {"collection": f"bench-{size}"}}
@@ -62,8 +62,14 @@ def _measured(job: dict[str, Any], size: int, times: list[ClientTimes], pids: Se
         posts=[seconds for item in times for seconds in item.posts],
         status=job["status"],
         last_result_to_final=max(0.0, finished.timestamp() - max(item.last_post_at for item in times)),
-        peak_memory=sum(map(_peak_memory, pids)),
+        peak_memory=sum(_peak_memory(pid) + sum(map(_peak_memory, _started_by(pid))) for pid in pids),
     )
+
+
+def _started_by(pid: int) -> list[int]:
+    """Return the processes that a process has started and that still run, as Linux tells them."""
+    tasks = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for task in tasks for child in task.read_text().split()]
 
 
 def _peak_memory(pid: int) -> int:

@@ -6,13 +6,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
-from threading import RLock
 from typing import Any
 
 from django.db import connection, transaction
 
+from headcount.turn import writers_turn
+
 TimestampWriter = Callable[[datetime | None], str | None]
-_SQLITE_WRITER = RLock()
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -72,12 +72,9 @@ def write_transaction() -> Iterator[None]:
 
 @contextmanager
 def _turn() -> Iterator[None]:
-    """Have the writers of one process take turns on SQLite; other processes wait in ``BEGIN IMMEDIATE`` as usual.
-
-    SQLite's own busy handler polls, which costs a multiple in the tail.
-    """
+    """Have writers take turns on SQLite; nobody asks twice within one transaction."""
     if connection.vendor == "sqlite" and not connection.in_atomic_block:
-        with _SQLITE_WRITER:
+        with writers_turn(str(connection.settings_dict["NAME"])):
             yield
     else:
         yield

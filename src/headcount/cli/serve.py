@@ -3,36 +3,36 @@
 import errno
 import signal
 import socket
-import threading
 from dataclasses import dataclass
-from typing import Any
 
 import click
 from django.conf import settings
-from waitress import create_server, wasyncore
 
-from headcount.api.work import end_waiting
 from headcount.cli import setup
+from headcount.cli.web import WebServer
+from headcount.cli.web_processes import WebProcesses, default_number
 from headcount.errors import BadInputError
 from headcount.health.loop import HealthLoop
 from headcount.logs import configure_logs
-from headcount.site.wsgi import application
 from headcount.wiring import build_runner, deployment
 
 DEFAULT_PORT = 8000
 _PORTS_TO_TRY = 100
-_THREADS = 16
 _BACKLOG = 1024
-_LOOK_EVERY_SECONDS = 0.5
-_PATIENCE_SECONDS = 5.0
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0 for all.")
 @click.option("--port", type=click.IntRange(1, 65535), help=f"Port.  [default: {DEFAULT_PORT} or the next free one]")
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 64),
+    default=default_number,
+    help="Processes that answer requests.  [default: one for each core, at most 4]",
+)
 @click.option("--log-json", is_flag=True, help="Log lines as JSON.")
-def serve(host: str, port: int | None, *, log_json: bool) -> None:
-    """Run the whole embedded system in this one process.
+def serve(host: str, port: int | None, processes: int, *, log_json: bool) -> None:
+    """Run the whole embedded system with this one command.
 
     Web server, dispatcher and health loop; the data stay in the data directory. SIGTERM or Ctrl-C stops it gracefully:
     requests under way are answered, a dispatch under way goes on at the next start.
@@ -40,8 +40,9 @@ def serve(host: str, port: int | None, *, log_json: bool) -> None:
     configure_logs(as_json=log_json)
     setup.prepare_database()
     listener = _listen(host, port)
-    system = _System(listener)
+    system = _System(listener, processes, log_json=log_json)
     system.obey_signals()
+    system.start()
     _announce(listener)
     system.run()
 
@@ -73,46 +74,35 @@ def _announce(listener: _Listener) -> None:
 
 
 class _System:
-    """The three parts of the embedded deployment, and the order in which they begin and end."""
+    """The parts of the embedded deployment, and the order in which they begin and end."""
 
-    def __init__(self, listener: _Listener) -> None:
-        self._channels: dict[int, Any] = {}
-        self._server = create_server(
-            application,
-            map=self._channels,
-            sockets=[listener.socket],
-            threads=_THREADS,
-            ident="headcount",
-            max_request_body_size=4 * settings.HEADCOUNT.max_body_bytes,
-        )
+    def __init__(self, listener: _Listener, processes: int, *, log_json: bool) -> None:
+        self._server = WebServer(listener.socket)
+        self._more = WebProcesses(listener.socket, processes - 1, log_json=log_json)
         self._runner = build_runner(deployment())
         self._health = HealthLoop(deployment())
-        self._stopping = threading.Event()
 
     def obey_signals(self) -> None:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._stop)
 
-    def run(self) -> None:
+    def start(self) -> None:
+        self._more.start()
         self._runner.start()
         self._health.start()
+
+    def run(self) -> None:
         try:
-            self._answer_requests()
+            self._server.run(self._more.keep)
         finally:
+            self._more.end()
             self._runner.stop()
             self._health.stop()
+            self._more.wait()
 
     def _stop(self, *_: object) -> None:
-        self._stopping.set()
-
-    def _answer_requests(self) -> None:
-        while not self._stopping.is_set():
-            wasyncore.loop(timeout=_LOOK_EVERY_SECONDS, map=self._channels, count=1)
-        end_waiting()
-        self._server.task_dispatcher.shutdown(cancel_pending=False, timeout=_PATIENCE_SECONDS)
-        wasyncore.loop(timeout=_LOOK_EVERY_SECONDS, map=self._channels, count=1)
-        self._server.close()
-        wasyncore.close_all(self._channels)
+        self._server.stop()
+        self._more.end()
 
 
 def _listen(host: str, port: int | None) -> _Listener:
