@@ -112,9 +112,13 @@ def _adapt(value: Any) -> Any:
 
 
 def timestamp_writer() -> TimestampWriter:
-    """Return what writes a time as the text that this dialect stores or casts, for use inside a JSON batch."""
+    """Return what writes a time as the text that this dialect stores or casts, for use inside one JSON batch.
+
+    The times of a batch are mostly the same few, so each is written once.
+    """
     suffix = "+00:00" if connection.vendor == "sqlite" else ""
 
+    @cache
     def write(value: datetime | None) -> str | None:
         return None if value is None else value.astimezone(UTC).isoformat(sep=" ").removesuffix(suffix)
 

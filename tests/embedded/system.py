@@ -153,9 +153,9 @@ class System:
         self._http.close()
         self.processes.kill_all()
 
-    def serve(self, **variables: str) -> subprocess.Popen[bytes]:
+    def serve(self, *options: str, **variables: str) -> subprocess.Popen[bytes]:
         """Start the server and return once it answers."""
-        server = self.processes.start("serve", "serve", "--port", str(self.port), **variables)
+        server = self.processes.start("serve", "serve", "--port", str(self.port), *options, **variables)
         wait_until(lambda: self._answers(server), "the server answers")
         return server
 

@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import Error as DatabaseError
 
 from headcount import __version__
+from headcount.cli.metrics_folder import one_for_all
 from headcount.errors import ConfigurationError, HeadcountError
 
 
@@ -29,7 +30,7 @@ class Entry:
 
 COMMANDS = {
     "demo": Entry("headcount_images.demo.command:demo", "Do a whole job before your eyes.", needs_django=False),
-    "serve": Entry("headcount.cli.serve:serve", "Run the whole embedded system in one process."),
+    "serve": Entry("headcount.cli.serve:serve", "Run the whole embedded system with one command."),
     "up": Entry("headcount.cli.up:up", "Run every process of a distributed deployment on this host."),
     "check": Entry("headcount.cli.check:check", "Tell what is wrong with a deployment before anything runs."),
     "token": Entry("headcount.cli.tokens:token", "Make the credentials that workers and scripts need."),
@@ -114,7 +115,8 @@ def headcount(data_dir: Path | None) -> None:
 def main() -> None:
     """Run the command line; exit 2 with one line on stderr where the input or the set-up is at fault."""
     try:
-        headcount(prog_name="headcount")
+        with one_for_all() if "serve" in sys.argv else nullcontext():
+            headcount(prog_name="headcount")
     except HeadcountError as error:
         _complain(str(error))
     except DatabaseError as error:

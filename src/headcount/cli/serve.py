@@ -42,7 +42,6 @@ def serve(host: str, port: int | None, processes: int, *, log_json: bool) -> Non
     listener = _listen(host, port)
     system = _System(listener, processes, log_json=log_json)
     system.obey_signals()
-    system.start()
     _announce(listener)
     system.run()
 
@@ -86,12 +85,10 @@ class _System:
         for name in (signal.SIGTERM, signal.SIGINT):
             signal.signal(name, self._stop)
 
-    def start(self) -> None:
+    def run(self) -> None:
         self._more.start()
         self._runner.start()
         self._health.start()
-
-    def run(self) -> None:
         try:
             self._server.run(self._more.keep)
         finally:

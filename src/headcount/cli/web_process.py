@@ -24,7 +24,10 @@ def main() -> None:
     server = WebServer(socket.socket(fileno=listener))
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, server.stop)
-    os.write(ready, b".")
+    try:
+        os.write(ready, b".")
+    except BrokenPipeError:  # Whoever started this process ended before it could be told.
+        return
     os.close(ready)
     server.run()
 

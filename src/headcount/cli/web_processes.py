@@ -40,6 +40,7 @@ class WebProcesses:
         self._number = number
         self._processes: list[subprocess.Popen[bytes]] = []
         self._starts_again_at = 0.0
+        self._is_ending = False
 
     def start(self) -> None:
         """Start all and wait until they answer: workers that wait for a server to come back come all at once."""
@@ -51,7 +52,7 @@ class WebProcesses:
 
     def keep(self) -> None:
         """Start those again that have ended, with a pause for those that end at once."""
-        if time.monotonic() < self._starts_again_at:
+        if self._is_ending or time.monotonic() < self._starts_again_at:
             return
         ended = [process for process in self._processes if process.poll() is not None]
         if ended:
@@ -64,6 +65,7 @@ class WebProcesses:
 
     def end(self) -> None:
         """Ask all to end in good order."""
+        self._is_ending = True
         for process in self._processes:
             process.terminate()
 

@@ -105,8 +105,7 @@ def _collection(project_id: int, name: Any) -> Collection:
 
 
 def _named_image(output: TaskOutput) -> str | None:
-    named = {image.id for image in output.source_images}
-    named |= {detection.source_image_id for detection in output.detections}
+    named = {*[image.id for image in output.source_images], *[found.source_image_id for found in output.detections]}
     if len(named) > 1:
         raise BadInputError(f"the result of one task names several images: {', '.join(sorted(named)[:5])}")
     return next(iter(named), None)
