@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-
 LONGEST_WAIT = timedelta(minutes=1)
 """How long anybody waits for the next try, at most, where nothing else is said."""
 
