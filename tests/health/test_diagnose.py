@@ -43,6 +43,23 @@ def test_a_diagnosis_is_what_the_loop_decides(deployment, job):
     assert diagnosis.besides == ()
 
 
+@pytest.mark.parametrize("witness", ["state.snapshots", "queue.depths", "dispatcher.testimonies"])
+@pytest.mark.parametrize("first", ["result", "witness"])
+def test_a_result_that_comes_while_witnesses_are_heard_is_no_fault(deployment, job, monkeypatch, witness, first):
+    engine = getattr(deployment, witness.partition(".")[0])
+    name = witness.partition(".")[2]
+    ask = getattr(engine, name)
+    (held,) = claimed(deployment, job, 1)
+
+    def meanwhile(*arguments):
+        before = ask(*arguments)
+        assert posted(deployment, job, [success(held)]) == ["saved"]
+        return before if first == "witness" else ask(*arguments)
+
+    monkeypatch.setattr(type(engine), name, staticmethod(meanwhile))
+    assert {finding.remedy for finding in diagnose(deployment, job.id).findings} == {Remedy.NONE}
+
+
 def test_every_witness_is_heard_or_says_why_not(deployment, job, monkeypatch):
     def refuses(*_):
         raise EngineUnavailableError("connection refused")

@@ -90,8 +90,7 @@ def _hear(deployment: Deployment, page: Mapping[JobRef, JobRecord], now: datetim
         offers = testimonies.of_workers([page[job].project_id for job in some], since=since)
         return {job: offers.get((page[job].project_id, page[job].pipeline or ""), _NO_OFFER) for job in some}
 
-    witnesses = [
-        Witness("the ledger", ledger),
+    behind = [
         Witness(f"the state manager ({state.name})", state.snapshots, state.in_database),
         Witness(f"the queue ({queue.name})", queue.depths, queue.in_database),
         Witness(f"the dispatcher ({dispatcher.name})", dispatcher.testimonies, dispatcher.in_database),
@@ -99,7 +98,9 @@ def _hear(deployment: Deployment, page: Mapping[JobRef, JobRecord], now: datetim
         Witness("the progress rows", testimonies.of_progress),
         Witness("the patience rows", patience.of),
     ]
-    return hear(witnesses, list(page), settings.witness_timeout)
+    # The ledger last: what is saved, counted and acknowledged in between makes them look behind it, never ahead.
+    heard = hear(behind, list(page), settings.witness_timeout)
+    return [*hear([Witness("the ledger", ledger)], list(page), settings.witness_timeout), *heard]
 
 
 def _look(deployment: Deployment, job: JobRecord, said: Testimony, now: datetime) -> Look:
