@@ -30,12 +30,13 @@ check: $(VENV)/ready-to-test  ## style, types and imports
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-test: check  ## everything: checks, then the suite on SQLite and on PostgreSQL
+test: check  ## everything: checks, the suite on SQLite and on PostgreSQL, the distributed deployment
 	$(BIN)/pytest -n auto --ignore tests/distributed
 	$(BIN)/python -m tests.on_postgresql
+	$(BIN)/pytest -n 4 tests/distributed
 
-test-distributed: $(VENV)/ready-to-test  ## crashes and races of the whole distributed deployment; needs RabbitMQ
-	$(BIN)/pytest -n 2 tests/distributed
+test-distributed: $(VENV)/ready-to-test  ## only crashes and races of the whole distributed deployment
+	$(BIN)/pytest -n 4 tests/distributed
 
 bench: $(VENV)/ready-to-test  ## measure the embedded deployment
 	$(BIN)/python -m benchmarks.embedded
