@@ -162,6 +162,35 @@ def test_clocks_that_disagree_are_named(seconds: float, words: str) -> None:
     assert words in finding.seen
 
 
+CHECK_WITH_ANOTHER_CLOCK = """
+import sys
+from datetime import timedelta
+from headcount.checks import database
+from headcount.clock import system_clock
+from headcount.cli.main import main
+database.system_clock = lambda: system_clock() - timedelta(hours=1)
+sys.argv = ["headcount", "check"]
+main()
+"""
+
+
+def test_a_host_whose_clock_is_behind_that_of_a_real_server_is_told_so(
+    postgres_server: PrivateServer, tmp_path: Path
+) -> None:
+    variables = {
+        "DJANGO_SETTINGS_MODULE": "headcount.site.settings",
+        "HEADCOUNT_DATA_DIR": str(tmp_path),
+        "HEADCOUNT_DATABASE_URL": postgres_server.url,
+        "HEADCOUNT_SECRET_KEY": KEY,
+    }
+    command = [sys.executable, "-c", CHECK_WITH_ANOTHER_CLOCK]
+    done = subprocess.run(command, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    assert done.returncode == 2, done.stderr
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("WRONG clock")]
+    assert "s behind the database; leases would end at different times" in line
+    assert line.endswith("let NTP set the clocks of all hosts")
+
+
 @pytest.mark.parametrize("changes", [{"queue_url": "nats://h"}, {"state_url": "redis://h"}, {"broker_url": "amqp://h"}])
 def test_sqlite_with_a_server_is_named(changes: dict[str, str], tmp_path: Path) -> None:
     name = next(iter(changes))
