@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 from django.db import OperationalError
-from kombu import Connection
 
 from headcount.clock import system_clock
 from headcount.conf import Settings
 from headcount.domain.records import JobRef
 from headcount.domain.states import DispatchMode
 from headcount.engines.celery import rows
-from headcount.engines.celery.application import CLASSES, HEALTH, celery_app, queue_name
+from headcount.engines.celery.application import HEALTH, celery_app, queue_name
 from headcount.engines.celery.dispatcher import build_dispatcher
 from headcount.engines.celery.execution import Execution
 from headcount.engines.celery.rows import Message
@@ -22,7 +21,7 @@ from headcount.errors import ConfigurationError, EngineUnavailableError
 from headcount.ports.dispatcher import DispatchTestimony
 from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork
 from headcount.testing.servers import free_port
-from tests.contracts.test_dispatcher import purge, settings_for
+from tests.contracts.test_dispatcher import forget_queues, purge, settings_for
 from tests.servers import rabbitmq_url
 
 __all__ = ["rabbitmq_url"]
@@ -40,9 +39,7 @@ def work(tmp_path: Path) -> ScriptedWork:
 def settings(work: ScriptedWork, rabbitmq_url: str) -> Iterator[Settings]:
     settings = settings_for(work, broker_url=rabbitmq_url)
     yield settings
-    with Connection(rabbitmq_url) as broker:
-        for work_class in CLASSES:
-            broker.default_channel.queue_delete(queue_name(settings, work_class))
+    forget_queues(settings)
 
 
 def execution(settings: Settings, work: ScriptedWork, turn: timedelta = timedelta(minutes=1)) -> Execution:

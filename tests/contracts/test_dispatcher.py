@@ -113,9 +113,15 @@ def celery_settings(work: ScriptedWork, rabbitmq_url: str) -> Iterator[Settings]
     """A deployment of its own on the broker; its queues are gone afterwards."""
     settings = settings_for(work, broker_url=rabbitmq_url)
     yield settings
-    with Connection(rabbitmq_url) as broker:
+    forget_queues(settings)
+
+
+def forget_queues(settings: Settings) -> None:
+    """Take everything of a deployment out of a RabbitMQ that others use too."""
+    with Connection(settings.broker_url) as broker:
         for work_class in CLASSES:
             broker.default_channel.queue_delete(queue_name(settings, work_class))
+        broker.default_channel.exchange_delete(settings.deployment_name)
 
 
 @pytest.fixture
