@@ -1,7 +1,7 @@
 """Measures the embedded deployment: ``python -m benchmarks.embedded [N ...]``.
 
 One ``headcount serve`` on SQLite and four client processes on the same machine, over real HTTP; the time is taken from
-submit to final status.
+submit to final status. Then the same work by one plain process, as the ceiling.
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks import ceiling_sqlite
 from benchmarks.measure import HEADING, Measured, measure_job, row
 from benchmarks.workload import BATCH
 
@@ -23,9 +24,18 @@ def main() -> None:
     sizes = [int(argument) for argument in sys.argv[1:]] or SIZES
     print(f"{os.cpu_count()} cores, Python {sys.version.split()[0]}, batches of {BATCH}, {CLIENTS} clients")
     print(HEADING)
-    for size in sizes:
-        with tempfile.TemporaryDirectory(prefix="headcount-bench-") as folder:
-            print(row(measure(size, Path(folder))), flush=True)
+    runs = [_measured(size) for size in sizes]
+    for run in runs:
+        roof = ceiling_sqlite.measure(run.tasks)
+        share = run.tasks / run.seconds / roof
+        print(f"ceiling for {run.tasks:,} tasks: {roof:,.0f} tasks/s by one plain process; our share {share:.0%}")
+
+
+def _measured(size: int) -> Measured:
+    with tempfile.TemporaryDirectory(prefix="headcount-bench-") as folder:
+        run = measure(size, Path(folder))
+    print(row(run), flush=True)
+    return run
 
 
 def measure(size: int, data_dir: Path) -> Measured:

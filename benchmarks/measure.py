@@ -19,7 +19,7 @@ from benchmarks.workload import (
 )
 
 HEADING = """\
-| tasks | seconds | tasks/s | claim p50 / p95 ms | post p50 / p95 ms | last result to final ms | peak MB |
+| tasks | seconds | tasks/s | claim p50 / p95 ms | post p50 / p95 ms | last post to final ms | peak MB |
 |---|---|---|---|---|---|---|"""
 
 
@@ -61,7 +61,7 @@ def _measured(job: dict[str, Any], size: int, times: list[ClientTimes], pids: Se
         claims=[seconds for item in times for seconds in item.claims],
         posts=[seconds for item in times for seconds in item.posts],
         status=job["status"],
-        last_result_to_final=max(0.0, finished.timestamp() - max(item.last_post_at for item in times)),
+        last_result_to_final=finished.timestamp() - max(item.last_sent_at for item in times),
         peak_memory=sum(_peak_memory(pid) + sum(map(_peak_memory, _started_by(pid))) for pid in pids),
     )
 

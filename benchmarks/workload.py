@@ -27,7 +27,7 @@ class ClientTimes:
     claims: list[float]
     posts: list[float]
     tasks: int
-    last_post_at: float
+    last_sent_at: float
 
 
 def image_name(number: int) -> str:
@@ -110,7 +110,7 @@ def _work_off(url: str, token: str, job_id: int) -> ClientTimes:
     claims: list[float] = []
     posts: list[float] = []
     tasks = 0
-    last_post_at = 0.0
+    last_sent_at = 0.0
     headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
     with httpx.Client(base_url=f"{url}/api/v2/", headers=headers, timeout=60) as client:
         while True:
@@ -122,12 +122,11 @@ def _work_off(url: str, token: str, job_id: int) -> ClientTimes:
                 break
             claims.append(time.perf_counter() - begun)
             body = json.dumps({"results": [_posted(task) for task in claimed["tasks"]]})
-            begun = time.perf_counter()
+            begun, last_sent_at = time.perf_counter(), time.time()
             answer = answered(client.post(f"jobs/{job_id}/result", content=body))
             posts.append(time.perf_counter() - begun)
-            last_post_at = time.time()
             tasks += answer["results_queued"]
-    return ClientTimes(claims, posts, tasks, last_post_at)
+    return ClientTimes(claims, posts, tasks, last_sent_at)
 
 
 def tasks_remain(client: httpx.Client, job_id: int) -> bool:
