@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from headcount.turn import writers_turn
 
 TimestampWriter = Callable[[datetime | None], str | None]
+_TIMES_REMEMBERED = 1000
 _JSON = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
@@ -112,14 +113,15 @@ def _adapt(value: Any) -> Any:
 
 
 def timestamp_writer() -> TimestampWriter:
-    """Return what writes a time as the text that this dialect stores or casts, for use inside one JSON batch.
+    """Return what writes a time as the text that this dialect stores or casts, for use inside a JSON batch."""
+    return _timestamp_writer("+00:00" if connection.vendor == "sqlite" else "")
 
-    The times of a batch are mostly the same few, so each is written once.
-    """
-    suffix = "+00:00" if connection.vendor == "sqlite" else ""
 
-    @cache
+@cache
+def _timestamp_writer(unwritten: str) -> TimestampWriter:
+    # The times of a batch are mostly the same few.
+    @lru_cache(_TIMES_REMEMBERED)
     def write(value: datetime | None) -> str | None:
-        return None if value is None else value.astimezone(UTC).isoformat(sep=" ").removesuffix(suffix)
+        return None if value is None else value.astimezone(UTC).isoformat(sep=" ").removesuffix(unwritten)
 
     return write

@@ -1,13 +1,32 @@
 """Saving what pipelines found, with the same few statements whatever the size of the batch."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from headcount.ports.job_kind import SavedResult
 from headcount.statements import Statements, TimestampWriter, as_json, timestamp_writer
-from headcount_worker.wire import Detection
+from headcount_worker.wire import Detection, TaskOutput
 
 _SQL = Statements("headcount_images.sql")
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What one task found, as the JSON of its rows: made before the transaction, in which others wait for their turn.
+
+    ``rows`` is ``[detections, classifications]``; the ids of task and image come before it when it is saved.
+    """
+
+    rows: str
+
+
+def found(output: TaskOutput) -> Found:
+    """Return the rows of what was found in one task."""
+    write = timestamp_writer()
+    detections = [_detection_row(*item, write) for item in enumerate(output.detections)]
+    classifications = [row for item in enumerate(output.detections) for row in _classification_rows(*item, write)]
+    return Found(as_json([detections, classifications]))
 
 
 def save(job_id: int, results: Sequence[SavedResult]) -> None:
@@ -16,28 +35,16 @@ def save(job_id: int, results: Sequence[SavedResult]) -> None:
     Raises:
         IntegrityError: a result contradicts a constraint; nothing of the batch is saved.
     """
-    detections: list[list[Any]] = []
-    classifications: list[list[Any]] = []
-    write_timestamp = timestamp_writer()
-    for saved in results:
-        for position, detection in enumerate(saved.result.detections):
-            detections.append(_detection_row(saved, position, detection, write_timestamp))
-            classifications += _classification_rows(saved.task_id, position, detection, write_timestamp)
-    if detections:
-        parameters = {"job_id": job_id, "detections": as_json(detections), "classifications": as_json(classifications)}
-        _SQL.run("save_results", parameters)
+    tasks = ",".join(f"[{saved.task_id},{int(saved.key)},{saved.result.rows}]" for saved in results)
+    _SQL.run("save_results", {"job_id": job_id, "tasks": f"[{tasks}]"})
 
 
-def _detection_row(saved: SavedResult, position: int, detection: Detection, write: TimestampWriter) -> list[Any]:
+def _detection_row(position: int, detection: Detection, write: TimestampWriter) -> list[Any]:
     box = detection.bbox
-    corners = (box.x1, box.y1, box.x2, box.y2)
-    seen_at = write(detection.timestamp)
-    return [saved.task_id, int(saved.key), position, *corners, detection.algorithm.key, seen_at]
+    return [position, box.x1, box.y1, box.x2, box.y2, detection.algorithm.key, write(detection.timestamp)]
 
 
-def _classification_rows(
-    task_id: int, detection_position: int, detection: Detection, write: TimestampWriter
-) -> Iterator[list[Any]]:
+def _classification_rows(detection_position: int, detection: Detection, write: TimestampWriter) -> Iterator[list[Any]]:
     for position, item in enumerate(detection.classifications):
         said = (item.classification, item.scores, item.algorithm.key, item.terminal, write(item.timestamp))
-        yield [task_id, detection_position, position, *said]
+        yield [detection_position, position, *said]

@@ -74,7 +74,7 @@ class DetectionKind(JobKind):
             output = TaskOutput.model_validate(raw)
         except ValidationError as error:
             raise BadInputError(_first_complaint(error)) from error
-        return ParsedResult(result=output, named_key=_named_image(output))
+        return ParsedResult(result=results.found(output), named_key=_named_image(output))
 
     def save(self, job: JobRecord, results_to_save: Sequence[SavedResult]) -> None:
         """Save detections and classifications, in one statement each."""
