@@ -141,6 +141,9 @@ def _write_verdict(
     named_counts = deployment.kind(job.kind).named_counts(job.id)
     now = deployment.clock()
     with write_transaction():
+        # The job is locked before its stages, as everywhere: two that lock them crosswise wait for each other.
+        if not transitions.hold(job.ref, from_states(decision.status)):
+            return False
         _level_progress(deployment, job, counts)
         progress.write_named_counts(job.id, named_counts)
         evidence = {"ledger": counts.by_state(), "task_total": job.task_total, "saved": named_counts, **further}
