@@ -15,7 +15,7 @@ from pathlib import Path
 
 import httpx
 
-from benchmarks import ceiling
+from benchmarks import ceiling, statements
 from benchmarks.embedded import prepare
 from benchmarks.measure import HEADING, measure_job, row
 from benchmarks.workload import BATCH
@@ -43,6 +43,7 @@ def main() -> None:
         environment = stack.enter_context(deployment())
         with running(environment) as (url, pids):
             results = {size: measure_job(url, prepare(size, environment), size, CLIENTS, pids) for size in sizes}
+            print(statements.counted(environment, prepare(2_000, environment), "bench-2000"), flush=True)
         for run in results.values():
             print(row(run), flush=True)
         for size, run in results.items():

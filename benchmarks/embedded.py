@@ -11,7 +11,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks import ceiling_sqlite
+from benchmarks import ceiling_sqlite, statements
 from benchmarks.measure import HEADING, Measured, measure_job, row
 from benchmarks.workload import BATCH
 
@@ -29,6 +29,7 @@ def main() -> None:
         roof = ceiling_sqlite.measure(run.tasks)
         share = run.tasks / run.seconds / roof
         print(f"ceiling for {run.tasks:,} tasks: {roof:,.0f} tasks/s by one plain process; our share {share:.0%}")
+    print(_statements())
 
 
 def _measured(size: int) -> Measured:
@@ -36,6 +37,12 @@ def _measured(size: int) -> Measured:
         run = measure(size, Path(folder))
     print(row(run), flush=True)
     return run
+
+
+def _statements() -> str:
+    with tempfile.TemporaryDirectory(prefix="headcount-bench-") as folder:
+        environment = {**os.environ, "HEADCOUNT_DATA_DIR": folder}
+        return statements.counted(environment, prepare(1_000, environment), "bench-1000")
 
 
 def measure(size: int, data_dir: Path) -> Measured:
