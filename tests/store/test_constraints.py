@@ -7,6 +7,7 @@ from django.db import IntegrityError, connection, models, transaction
 from headcount.models import (
     Certificate,
     Job,
+    JobPatience,
     JobStage,
     OutboxEntry,
     Pipeline,
@@ -63,6 +64,11 @@ def new_task(**fields: object):
     return lambda job: Task.objects.create(job=job, **fields)
 
 
+def new_patience(**fields: object):
+    blank = {"run": 1, "watched_at": EPOCH, "mark": "", "moved_at": EPOCH}
+    return lambda job: JobPatience.objects.create(job=job, **(blank | fields))
+
+
 def new_certificate(**fields: object):
     return lambda job: Certificate.objects.create(job=job, **(BLANK_CERTIFICATE | fields))
 
@@ -99,6 +105,10 @@ VIOLATIONS = [
     ("headcount_certificate_nothing_open", new_certificate(status="FAILURE", leased=1)),
     ("headcount_certificate_nothing_open", new_certificate(received=1)),
     ("headcount_outbox_once", twin(OutboxEntry, job=own, run=1, topic="clean_up", created_at=EPOCH)),
+    ("headcount_job_set_aside_within_total", job_becomes(set_aside=3)),
+    ("headcount_patience_run_from_one", new_patience(run=0)),
+    ("headcount_patience_not_negative", new_patience(idle_seconds=-1.0)),
+    ("headcount_patience_not_negative", new_patience(unserved_seconds=-0.5)),
     ("headcount_repair_turn_once", twin(RepairTurn, job_id=1, run=1, held_until=EPOCH)),
 ]
 

@@ -17,4 +17,7 @@ def one_for_all() -> Iterator[None]:
         return
     with TemporaryDirectory(prefix="headcount-metrics-", ignore_cleanup_errors=True) as folder:
         os.environ[VARIABLE] = folder
-        yield
+        try:
+            yield
+        finally:
+            del os.environ[VARIABLE]
