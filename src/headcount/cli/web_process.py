@@ -26,8 +26,8 @@ def main() -> None:
         signal.signal(name, server.stop)
     try:
         os.write(ready, b".")
-    except BrokenPipeError:  # Whoever started this process ended before it could be told.
-        return
+    except BrokenPipeError:  # Whoever started this process ended before it could be told; nothing is begun yet.
+        os._exit(1)
     os.close(ready)
     server.run()
 
