@@ -16,7 +16,7 @@ from tests.embedded.system import Processes, System, draw_images, processes_of, 
 
 pytestmark = pytest.mark.process
 
-IMAGES = 3000
+IMAGES = 8000
 A_FEW_SECONDS = 10.0
 
 
