@@ -129,7 +129,9 @@ def refuse(constant):
 def test_the_largest_box_that_is_saved_is_exported_as_json(deployment, export_format):
     largest = {"x1": 0, "y1": 0, "x2": sys.float_info.max, "y2": sys.float_info.max}
     job = done_with(deployment, [{"bbox": largest}])
-    for line in text(job, export_format).splitlines():
+    exported = text(job, export_format)
+    assert str(sys.float_info.max) in exported
+    for line in exported.splitlines():
         json.loads(line, parse_constant=refuse)
 
 
