@@ -6,13 +6,13 @@ from datetime import timedelta
 from itertools import count
 
 import pytest
-from django.db import OperationalError, connection, connections
+from django.db import OperationalError, connection, connections, transaction
 
 from headcount.engines.database.queue import DatabaseTaskQueue
 from headcount.engines.nats.queue import NatsTaskQueue
 from headcount.ports.task_queue import TaskQueue
 from headcount.testing.clock import FrozenClock
-from headcount.testing.contracts.task_queue import LONG, MakeQueue, TaskQueueContract
+from headcount.testing.contracts.task_queue import JOB, LONG, Holder, MakeQueue, TaskQueueContract
 from headcount.testing.servers import HOST, PrivateServer, free_port
 
 _deployments = count()
@@ -32,6 +32,14 @@ class TestDatabaseTaskQueue(TaskQueueContract):
         connection.close()
         monkeypatch.setattr(connection, "connect", refuse)
         return DatabaseTaskQueue()
+
+    @pytest.mark.skipif(connection.vendor != "postgresql", reason="other databases have no such plans")
+    def test_a_claim_takes_no_more_than_its_limit_however_it_is_planned(self, holder: Holder) -> None:
+        holder.queue.publish(JOB, range(10))
+        with transaction.atomic(), connection.cursor() as cursor:
+            for way in ("hashjoin", "mergejoin", "hashagg", "sort", "material", "bitmapscan"):
+                cursor.execute(f"SET LOCAL enable_{way} = off")
+            assert [delivery.ordinal for delivery in holder.claim(4)] == [0, 1, 2, 3]
 
     def pass_time(self, queue: TaskQueue, clock: FrozenClock, span: timedelta) -> None:
         clock.advance(span)
