@@ -69,7 +69,13 @@ def all_done_and_nobody_said_so(on: Live, faulty: Api, gap: Gap) -> int:
 
 
 def look_like_the_incident(on: Live, job_id: int, celery: str, done: int = TASKS - 1) -> None:
-    """Edit what is for people and what Celery says by hand: processed N-1, remaining 1, STARTED, no certificate."""
+    """Edit what is for people and what Celery says by hand: processed N-1, remaining 1, STARTED, no certificate.
+
+    It has been so for a while: no request is about to end the job any more.
+    """
+    on.evidence.run_sql(
+        "UPDATE headcount_task SET accounted_at = accounted_at - interval '1 minute' WHERE job_id = %s", job_id
+    )
     on.evidence.run_sql(
         "UPDATE headcount_jobstage SET done = %s, failed = 0 WHERE job_id = %s AND stage IN ('process', 'results')",
         done,

@@ -12,6 +12,7 @@ from headcount.flow.run_job import run_job
 from headcount.flow.submit import JobRequest, submit
 from headcount.health.audit import audit
 from headcount.health.describe import describe
+from headcount.health.finding import Policy
 from headcount.health.loop import jobs_health_check
 from headcount.store import jobs, ledger
 from headcount.testing.factories import make_project
@@ -62,13 +63,15 @@ def test_a_job_that_fails_fast_ends_as_it_would_have_anyhow(deployment, threshol
         assert audit(deployment, fast.id).offences == ()
 
 
-def test_a_fast_failure_that_nobody_wrote_is_written_by_the_health_check(deployment, monkeypatch):
+def test_a_fast_failure_that_nobody_wrote_is_written_by_the_health_check(deployment, monkeypatch, clock):
     job = dispatched(deployment, 4, failure_threshold=0.0, fail_fast=True)
     (task, *_) = claimed(deployment, job)
     with monkeypatch.context() as patch:
         patch.setattr("headcount.flow.account.finalise", lambda deployment, ref: False)
         posted(deployment, job, [failure(task)])
+    jobs_health_check(deployment)
     assert jobs.get(job.id).status == "STARTED"
+    clock.advance(Policy().finish_within)
     jobs_health_check(deployment)
     assert_ended(deployment, job, "FAILURE", failed=1, cancelled=3)
 

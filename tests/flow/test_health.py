@@ -5,7 +5,10 @@ import pytest
 from headcount.engines.database.models import QueueMessage, RunState, StateMark
 from headcount.errors import EngineUnavailableError
 from headcount.flow import relay
+from headcount.flow.finalise import finalise
+from headcount.health.finding import Policy
 from headcount.health.loop import jobs_health_check
+from headcount.health.report import CheckOutcome
 from headcount.store import jobs, outbox
 from tests.flow.given import (
     assert_ended,
@@ -45,7 +48,7 @@ def test_a_healthy_job_is_left_alone(deployment):
     ],
 )
 def test_a_job_whose_last_result_was_saved_by_a_process_that_died_then_is_ended_with_its_verdict(
-    deployment, monkeypatch, place
+    deployment, monkeypatch, clock, place
 ):
     job = dispatched(deployment, 3)
     tasks = claimed(deployment, job)
@@ -54,8 +57,24 @@ def test_a_job_whose_last_result_was_saved_by_a_process_that_died_then_is_ended_
         with pytest.raises(KilledError):
             posted(deployment, job, [success(tasks[0]), success(tasks[1]), failure(tasks[2])])
     assert jobs.get(job.id).status == "STARTED"
+    clock.advance(Policy().finish_within)
     assert jobs_health_check(deployment)["finished_not_finalised"].fixed == 1
     assert_ended(deployment, job, "SUCCESS", saved=2, failed=1)
+
+
+def test_a_job_between_its_last_result_and_its_end_is_left_to_the_request_that_ends_it(deployment, monkeypatch):
+    job = dispatched(deployment, 2)
+    outcomes = []
+
+    def looked_at_first(deployment, ref):
+        outcomes.append(jobs_health_check(deployment)["finished_not_finalised"])
+        return finalise(deployment, ref)
+
+    monkeypatch.setattr("headcount.flow.account.finalise", looked_at_first)
+    posted(deployment, job, [success(task) for task in claimed(deployment, job)])
+    assert outcomes == [CheckOutcome()]
+    assert events_named(job, "repair.finalise") == []
+    assert_ended(deployment, job, "SUCCESS", saved=2)
 
 
 def test_the_same_post_again_after_such_a_death_ends_the_job_too(deployment, monkeypatch):
@@ -70,13 +89,16 @@ def test_the_same_post_again_after_such_a_death_ends_the_job_too(deployment, mon
 
 
 @pytest.mark.parametrize("place", ["state.account", "queue.acknowledge"])
-def test_a_witness_that_does_not_answer_loses_no_result_and_is_brought_level_later(deployment, monkeypatch, place):
+def test_a_witness_that_does_not_answer_loses_no_result_and_is_brought_level_later(
+    deployment, monkeypatch, clock, place
+):
     job = dispatched(deployment, 2)
     engine, name = place.split(".")
     with monkeypatch.context() as patch:
         patch.setattr(type(getattr(deployment, engine)), name, does_not_answer)
         answers = posted(deployment, job, [success(task) for task in claimed(deployment, job)])
     assert answers == ["saved", "saved"]
+    clock.advance(Policy().finish_within)
     jobs_health_check(deployment)
     assert_ended(deployment, job, "SUCCESS", saved=2)
 

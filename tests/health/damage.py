@@ -9,7 +9,7 @@ from headcount.domain.records import JobRecord, StageProgress
 from headcount.domain.states import STATE_MANAGER_STAGES, DispatchMode, JobState, Stage
 from headcount.engines.database.models import Dispatch, QueueMessage, RunState, StateMark
 from headcount.flow.finalise import finalise
-from headcount.health.finding import Condition, Finding, Remedy
+from headcount.health.finding import Condition, Finding, Policy, Remedy
 from headcount.health.observation import LedgerTestimony, Observation, WorkersTestimony
 from headcount.health.repairs.ground import EVENT_PREFIX, LEVELLED
 from headcount.models import Job, JobEvent, JobStage, Task
@@ -77,7 +77,8 @@ def _all_saved(deployment: Deployment) -> JobRecord:
     """A job whose last result was saved by a process that died then: the rows say so, and nobody else knows."""
     job = dispatched(deployment, 3)
     claimed(deployment, job)
-    Task.objects.filter(job_id=job.id).update(state="saved", leased_until=None, accounted_at=deployment.clock())
+    a_while_ago = deployment.clock() - Policy().finish_within
+    Task.objects.filter(job_id=job.id).update(state="saved", leased_until=None, accounted_at=a_while_ago)
     return job
 
 

@@ -1,5 +1,6 @@
 """The decision table of the design, row by row, and the rules around it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -51,6 +52,34 @@ def test_all_processed_and_the_ledger_agrees_gives_the_verdict(celery, rows, out
     found = said[Condition.FINISHED_NOT_FINALISED]
     assert (found.remedy, found.outcome, found.fallback) == (Remedy.FINALISE, outcome, "")
     assert Condition.STATE_DISAGREES not in said
+
+
+@pytest.mark.parametrize(
+    ("rows", "fail_fast"), [(COMPLETE, False), (ledger(TaskCounts(waiting=4, failed=6)), True)], ids=["all", "too many"]
+)
+@pytest.mark.parametrize(
+    ("accounted_ago", "remedy"),
+    [
+        (timedelta(0), Remedy.NONE),
+        (POLICY.finish_within - SECOND / 1000, Remedy.NONE),
+        (POLICY.finish_within, Remedy.FINALISE),
+        (-SECOND, Remedy.FINALISE),
+    ],
+    ids=["now", "a moment ago", "long enough ago", "in the future of a clock that was set back"],
+)
+def test_whoever_accounted_the_last_task_is_left_a_moment_to_end_the_job(rows, fail_fast, accounted_ago, remedy):
+    rows = replace(rows, last_accounted_at=NOW - accounted_ago)
+    found = decided(job={"fail_fast": fail_fast}, ledger=rows, state=state(8, 2))[Condition.FINISHED_NOT_FINALISED]
+    assert found.remedy is remedy
+    assert (found.outcome is None) == (remedy is Remedy.NONE)
+    assert found.due == NOW + POLICY.health_interval
+
+
+@pytest.mark.parametrize("age", [timedelta(0), POLICY.finish_within], ids=str)
+def test_a_job_without_a_task_is_ended_by_who_collected_it_and_else_by_the_loop(age):
+    job = {"task_total": 0, "created_at": NOW - age}
+    found = decided(job=job, ledger=NO_ROWS, state=ABSENT)[Condition.FINISHED_NOT_FINALISED]
+    assert (found.remedy is Remedy.FINALISE) == bool(age)
 
 
 @pytest.mark.parametrize("celery", ANY_CELERY, ids=str)

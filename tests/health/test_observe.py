@@ -46,7 +46,7 @@ def test_every_witness_is_heard(any_deployment: Deployment):
     seen = observe(any_deployment, job.id)
     assert seen.job == job
     assert seen.ledger == LedgerTestimony(
-        TaskCounts(waiting=7, leased=1, saved=2), 7, 0, 1, EPOCH + timedelta(seconds=30)
+        TaskCounts(waiting=7, leased=1, saved=2), 7, 0, 1, EPOCH + timedelta(seconds=30), EPOCH
     )
     assert seen.state == Snapshot(tuple(StageProgress(stage, 10, 2, 0) for stage in STATE_MANAGER_STAGES))
     assert seen.queue == QueueDepth(7, 1, 0)

@@ -9,6 +9,7 @@ from headcount.domain.states import DispatchMode, JobState, LeaseStatus, Redo
 from headcount.flow import collect as collecting
 from headcount.flow import leases
 from headcount.flow.collect import collect
+from headcount.health.finding import Policy
 from headcount.models import Job
 from headcount.store import jobs, ledger
 from headcount.testing.faults import Fault, ProcessDied
@@ -132,6 +133,7 @@ class TestEnds:
             world.state.faults.plan("account", Fault.UNAVAILABLE)
             world.post(job_id, [(world.claim(job_id, 1)[0], "note")])
         Job.objects.filter(pk=gone).update(kind="gone")
+        world.clock.advance(Policy().finish_within)
         world.tick()
         assert [jobs.status_of(job_id) for job_id in (gone, fine)] == [JobState.STARTED, JobState.SUCCESS]
 

@@ -91,6 +91,7 @@ class Policy:
         dispatch_attempts: how often a dispatch is taken up again.
         health_interval: from one look of the loop to the next.
         ack_wait: how long a lease lasts unless it is extended.
+        finish_within: how long the request that decided a job's end is left to write it.
     """
 
     stalled_after: timedelta = timedelta(minutes=10)
@@ -100,3 +101,4 @@ class Policy:
     dispatch_attempts: int = 10
     health_interval: timedelta = timedelta(seconds=60)
     ack_wait: timedelta = timedelta(seconds=30)
+    finish_within: timedelta = timedelta(seconds=2)

@@ -23,6 +23,7 @@ class LedgerTestimony:
         spent: unheld tasks whose attempts are used up: nobody will be handed them again.
         most_attempts: the most attempts that any open task has behind it; releases do not count.
         leases_end_at: when the last running lease ends; None where none runs.
+        last_accounted_at: when the last task came to its end, whichever; None where none has.
     """
 
     counts: TaskCounts
@@ -30,6 +31,7 @@ class LedgerTestimony:
     spent: int = 0
     most_attempts: int = 0
     leases_end_at: datetime | None = None
+    last_accounted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,7 @@ def _ledger(sums: TaskSums, now: datetime) -> LedgerTestimony:
         spent=sums.spent,
         most_attempts=sums.most_attempts,
         leases_end_at=ends_at if ends_at is not None and ends_at > now else None,
+        last_accounted_at=sums.last_accounted_at,
     )
 
 

@@ -26,6 +26,7 @@ class TaskSums:
         attempts: how often any task was handed out, in all.
         last_lease_ends_at: when the last lease ends or ended; None where none was left standing.
         last_saved_at: when the last result was saved.
+        last_accounted_at: when the last task came to its end, whichever.
     """
 
     counts: TaskCounts = field(default_factory=TaskCounts)
@@ -35,6 +36,7 @@ class TaskSums:
     attempts: int = 0
     last_lease_ends_at: datetime | None = None
     last_saved_at: datetime | None = None
+    last_accounted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,7 @@ def of_progress(jobs: Sequence[JobRef]) -> Mapping[JobRef, JobProgress]:
 
 
 def _sums(row: Sequence[Any], latest: datetime) -> TaskSums:
-    *by_state, unheld, spent, most_attempts, attempts, last_lease_ends_at, last_saved_at = row
+    *by_state, unheld, spent, most_attempts, attempts, last_lease_ends_at, last_saved_at, last_accounted_at = row
     ends_at = from_timestamp(last_lease_ends_at)
     return TaskSums(
         counts=TaskCounts(*by_state),
@@ -83,6 +85,7 @@ def _sums(row: Sequence[Any], latest: datetime) -> TaskSums:
         attempts=int(attempts),
         last_lease_ends_at=None if ends_at is None or ends_at > latest else ends_at,
         last_saved_at=from_timestamp(last_saved_at),
+        last_accounted_at=from_timestamp(last_accounted_at),
     )
 
 

@@ -106,6 +106,13 @@ class Case:
         """Whether the ledger alone says how the job ends."""
         return self.is_complete or self.fails_fast
 
+    @property
+    def is_being_ended(self) -> bool:
+        """Whether the end was decided so lately that whoever decided it may be about to write it."""
+        ledger = self.ledger
+        decided_at = self.job.created_at if ledger is None else ledger.last_accounted_at or self.job.created_at
+        return timedelta(0) <= self.now - decided_at < self.policy.finish_within
+
     @cached_property
     def has_no_ledger(self) -> bool:
         """Whether the ledger has no rows of a job that should have some; one that was not heard says nothing."""

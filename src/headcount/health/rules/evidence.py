@@ -50,6 +50,7 @@ def _ledger(said: LedgerTestimony | Unknown) -> Figures:
         "spent": said.spent,
         "most_attempts": said.most_attempts,
         "leases_end_at": said.leases_end_at.isoformat() if said.leases_end_at else None,
+        "last_accounted_at": said.last_accounted_at.isoformat() if said.last_accounted_at else None,
     }
 
 

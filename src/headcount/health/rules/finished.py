@@ -30,11 +30,15 @@ def finished_not_finalised(case: Case) -> Iterator[Finding]:
     ledger = case.ledger
     if ledger is None or not case.is_complete:
         return
+    known = f"All {tasks(ledger.counts.total)} are accounted for in the ledger"
+    if case.is_being_ended:
+        yield _being_ended(case, known)
+        return
     decision = verdict(ledger.counts, case.job.failure_threshold)
     yield case.finding(
         Condition.FINISHED_NOT_FINALISED,
         Remedy.FINALISE,
-        f"All {tasks(ledger.counts.total)} are accounted for in the ledger, but the job is {case.job.status}.",
+        f"{known}, but the job is {case.job.status}.",
         next_step=f"The job ends with the ledger's verdict: {decision.status} ({decision.arithmetic}).",
         fallback=case.fallback(_ON_THE_LEDGER) if case.is_async else "",
         outcome=decision.status,
@@ -47,14 +51,30 @@ def failed_fast(case: Case) -> Iterator[Finding]:
     if ledger is None or case.is_complete or not case.fails_fast:
         return
     counts = ledger.counts
+    known = (
+        f"{counts.failed} of {tasks(counts.total)} have failed, more than the threshold of"
+        f" {case.job.failure_threshold:g} allows, and the job is to fail fast"
+    )
+    if case.is_being_ended:
+        yield _being_ended(case, known)
+        return
     yield case.finding(
         Condition.FINISHED_NOT_FINALISED,
         Remedy.FINALISE,
-        f"{counts.failed} of {tasks(counts.total)} have failed, more than the threshold of"
-        f" {case.job.failure_threshold:g} allows, and the job is to fail fast, but it is {case.job.status}.",
+        f"{known}, but it is {case.job.status}.",
         next_step="Open tasks are settled as cancelled and the job ends as FAILURE.",
         fallback=case.fallback(_ON_THE_LEDGER) if case.is_async else "",
         outcome=JobState.FAILURE,
+    )
+
+
+def _being_ended(case: Case, known: str) -> Finding:
+    """Whoever accounts the last task commits it first and ends the job next; in between it is left alone."""
+    return case.report(
+        Condition.FINISHED_NOT_FINALISED,
+        f"{known}, the last one a moment ago.",
+        next_step="Whoever accounted it ends the job now; if that was lost, the health loop does at its next look.",
+        due=case.next_look,
     )
 
 

@@ -10,7 +10,8 @@ SELECT job_id,
        coalesce(max(attempts - releases) FILTER (WHERE is_open), 0),
        sum(attempts),
        max(leased_until),
-       max(accounted_at) FILTER (WHERE state = 'saved')
+       max(accounted_at) FILTER (WHERE state = 'saved'),
+       max(accounted_at)
 FROM (
     SELECT job_id, state, attempts, releases, leased_until, accounted_at,
            state IN ('waiting', 'leased', 'received') AS is_open,
