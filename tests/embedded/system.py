@@ -153,9 +153,13 @@ class System:
         self._http.close()
         self.processes.kill_all()
 
-    def serve(self, *options: str, **variables: str) -> subprocess.Popen[bytes]:
-        """Start the server and return once it answers."""
-        server = self.processes.start("serve", "serve", "--port", str(self.port), *options, **variables)
+    def serve(self, *, processes: int | None = 1, **variables: str) -> subprocess.Popen[bytes]:
+        """Start the server and return once it answers; with None for ``processes``, as many as it sees fit.
+
+        One is enough for most tests, and each further one costs a second of computing to start.
+        """
+        number = () if processes is None else ("--processes", str(processes))
+        server = self.processes.start("serve", "serve", "--port", str(self.port), *number, **variables)
         wait_until(lambda: self._answers(server), "the server answers")
         return server
 

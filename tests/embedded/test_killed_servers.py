@@ -64,7 +64,7 @@ def test_a_job_goes_on_after_its_server_was_killed_and_the_worker_loses_no_compu
 def test_a_server_that_two_workers_keep_busy_is_killed_and_they_finish_the_job_with_the_next_one(
     system: System, gate: Gate, tmp_path: Path
 ) -> None:
-    system.serve(HEADCOUNT_ACK_WAIT="2")
+    system.serve(processes=None, HEADCOUNT_ACK_WAIT="2")
     job = system.detection_job_of(tmp_path / "photos", 30)
     system.hang_at("UPDATE ON headcount_task WHEN NEW.ordinal = 15 AND NEW.state = 'saved'")
     gate.open()
@@ -72,7 +72,7 @@ def test_a_server_that_two_workers_keep_busy_is_killed_and_they_finish_the_job_w
         system.worker(gate.folder, name)
     system.kill_once_it_hangs()
     assert system.states(job).get("saved", 0) < 30
-    system.serve(HEADCOUNT_ACK_WAIT="2")
+    system.serve(processes=None, HEADCOUNT_ACK_WAIT="2")
     assert_exact(system, job, 30)
 
 

@@ -21,7 +21,7 @@ MEGABYTE = 1024 * 1024
 
 @pytest.fixture
 def job(system: System, tmp_path: Path) -> int:
-    system.serve("--processes", "1")
+    system.serve()
     return system.detection_job_of(tmp_path / "photos", IMAGES)
 
 

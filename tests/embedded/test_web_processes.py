@@ -24,7 +24,7 @@ TICKED = "headcount_health_tick_timestamp_seconds 1"
 @pytest.fixture
 def server(system: System) -> int:
     """The process that a user started."""
-    return system.serve("--processes", str(PROCESSES)).pid
+    return system.serve(processes=PROCESSES).pid
 
 
 @pytest.fixture
