@@ -4,19 +4,24 @@ import signal
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from headcount.cli.serve import DEFAULT_PORT
 from tests.embedded.accounts import assert_audit_clean, assert_ledger_exact
-from tests.embedded.system import Processes, System, draw_images, processes_of, run_headcount, wait_until
+from tests.embedded.system import Processes, System, processes_of, run_headcount, wait_until
 
 pytestmark = pytest.mark.process
 
-IMAGES = 8000
+IMAGES = 600
+LARGE = (4000, 4000)
+"""The size of an image that takes some 20 ms to read: all of them take longer than a server may take to stop."""
+
 A_FEW_SECONDS = 10.0
 
 
@@ -31,13 +36,21 @@ def poll_for_tasks(system: System) -> Any:
 
 
 def start_import(system: System, folder: Path) -> int:
-    """An import that is under way, of more images than can be read in a moment."""
-    draw_images(folder, 1)
+    """An import that is under way, of more images than can be read in a moment: one file with many names."""
+    folder.mkdir()
+    Image.new("L", LARGE).save(folder / "00000.png")
     for position in range(1, IMAGES):
         (folder / f"{position:05}.png").hardlink_to(folder / "00000.png")
     job = system.start_import(folder)
     wait_until(lambda: system.states(job).get("saved"), "the import is under way")
     return job
+
+
+def make_small(image: Path) -> None:
+    """Change a file under all its names, so that the rest is read in a moment."""
+    small = BytesIO()
+    Image.new("L", (8, 8)).save(small, "png")
+    image.write_bytes(small.getvalue())
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -56,6 +69,7 @@ def test_a_signal_stops_a_busy_server_in_good_order_and_the_next_one_goes_on(
     assert processes_of(system.data_dir) == {}
     assert nobody_listens_on(system.port)
     assert 0 < system.states(job)["saved"] < IMAGES, "it stopped in the midst of the import"
+    make_small(tmp_path / "photos" / "00000.png")
     system.serve(HEADCOUNT_DISPATCH_LEASE="3600")
     system.wait_for(job, "SUCCESS")
     assert_ledger_exact(system, job, IMAGES)
