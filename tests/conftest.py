@@ -15,6 +15,22 @@ from tests.settings import HEADCOUNT
 
 pytest_plugins = ["tests.servers"]
 
+DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """On PostgreSQL, leave out what touches no database: it is the same on every one and runs beside SQLite."""
+    if connection.vendor == "postgresql":
+        without = [item for item in items if not touches_the_database(item)]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if touches_the_database(item)]
+
+
+def touches_the_database(item: pytest.Item) -> bool:
+    """Whether a test asks for the database; pytest-django lets no other reach it."""
+    asked_for = DATABASE_FIXTURES.intersection(getattr(item, "fixturenames", ()))
+    return item.get_closest_marker("django_db") is not None or bool(asked_for)
+
 
 @pytest.fixture
 def clock() -> FrozenClock:
