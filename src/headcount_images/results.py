@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from headcount import quick_json
 from headcount.ports.job_kind import SavedResult
-from headcount.statements import Statements, TimestampWriter, as_json, timestamp_writer
+from headcount.statements import Statements, TimestampWriter, timestamp_writer
 from headcount_worker.wire import Detection, TaskOutput
 
 _SQL = Statements("headcount_images.sql")
@@ -26,7 +27,7 @@ def found(output: TaskOutput) -> Found:
     write = timestamp_writer()
     detections = [_detection_row(*item, write) for item in enumerate(output.detections)]
     classifications = [row for item in enumerate(output.detections) for row in _classification_rows(*item, write)]
-    return Found(as_json([detections, classifications]))
+    return Found(quick_json.write([detections, classifications]).decode())
 
 
 def save(job_id: int, results: Sequence[SavedResult]) -> None:

@@ -1,11 +1,11 @@
 """Reading the bodies of requests."""
 
-import json
 from typing import Any
 
 from django.http import HttpRequest
 from ninja.parser import Parser
 
+from headcount import quick_json
 from headcount.errors import BadInputError
 
 
@@ -19,7 +19,7 @@ class ObjectParser(Parser):
             BadInputError: the body is no JSON, or no object, or is nested deeper than any body has reason to be.
         """
         try:
-            body = json.loads(request.body)
+            body = quick_json.read(request.body)
         except RecursionError as error:
             raise BadInputError("the body is nested too deep") from error
         except ValueError as error:
