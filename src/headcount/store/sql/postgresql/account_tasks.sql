@@ -9,6 +9,8 @@ WITH item AS (
     FROM headcount_task AS task
     JOIN item ON task.ordinal = item.ordinal
     WHERE task.job_id = %(job_id)s
+      -- Said once more, as a list: for a join alone PostgreSQL may read every task of the job.
+      AND task.ordinal = ANY (ARRAY(SELECT ordinal FROM item))
       AND task.state IN ('waiting', 'leased', 'received')
       AND (item.named_key IS NULL OR item.named_key = task.key)
       AND (item.error IS NULL OR item.attempt IS NULL OR item.attempt = task.attempts)
