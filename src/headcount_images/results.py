@@ -16,18 +16,19 @@ _SQL = Statements("headcount_images.sql")
 class Found:
     """What one task found, as the JSON of its rows: made before the transaction, in which others wait for their turn.
 
-    ``rows`` is ``[detections, classifications]``; the ids of task and image come before it when it is saved.
+    Each row lacks its beginning, ``[``: the ids of task and image, which are known when it is saved, come first.
     """
 
-    rows: str
+    detections: Sequence[str]
+    classifications: Sequence[str]
 
 
 def found(output: TaskOutput) -> Found:
     """Return the rows of what was found in one task."""
     write = timestamp_writer()
-    detections = [_detection_row(*item, write) for item in enumerate(output.detections)]
-    classifications = [row for item in enumerate(output.detections) for row in _classification_rows(*item, write)]
-    return Found(quick_json.write([detections, classifications]).decode())
+    detections = (_detection_row(*item, write) for item in enumerate(output.detections))
+    classifications = (row for item in enumerate(output.detections) for row in _classification_rows(*item, write))
+    return Found([_without_beginning(row) for row in detections], [_without_beginning(row) for row in classifications])
 
 
 def save(job_id: int, results: Sequence[SavedResult]) -> None:
@@ -36,8 +37,16 @@ def save(job_id: int, results: Sequence[SavedResult]) -> None:
     Raises:
         IntegrityError: a result contradicts a constraint; nothing of the batch is saved.
     """
-    tasks = ",".join(f"[{saved.task_id},{int(saved.key)},{saved.result.rows}]" for saved in results)
-    _SQL.run("save_results", {"job_id": job_id, "tasks": f"[{tasks}]"})
+    detections = ",".join(
+        f"[{saved.task_id},{int(saved.key)},{row}" for saved in results for row in saved.result.detections
+    )
+    classifications = ",".join(f"[{saved.task_id},{row}" for saved in results for row in saved.result.classifications)
+    rows = {"detections": f"[{detections}]", "classifications": f"[{classifications}]"}
+    _SQL.run("save_results", {"job_id": job_id, **rows})
+
+
+def _without_beginning(row: list[Any]) -> str:
+    return quick_json.write(row).decode()[1:]
 
 
 def _detection_row(position: int, detection: Detection, write: TimestampWriter) -> list[Any]:
