@@ -130,7 +130,11 @@ def test_numbers_beyond_every_column_find_nothing_and_break_nothing(caller, job,
     assert caller.get(f"jobs/{job.id}/events", after=number).status_code == 200
     assert caller.get(f"jobs/{job.id}/ledger", after=number).status_code == 200
     assert_problem(caller.get(f"jobs/{abs(number)}"), 404)
-    assert caller.post("tasks/claim", {"pipelines": ["blobs"], "batch_size": abs(number)}).status_code == 200
+    claim = caller.post("tasks/claim", {"pipelines": ["blobs"], "batch_size": abs(number)})
+    if abs(number) < 2**63:
+        assert claim.status_code == 200
+    else:
+        assert_problem(claim, 422, "batch_size")
 
 
 def test_a_filter_with_a_nul_finds_nothing_or_is_refused(caller, job):
