@@ -35,7 +35,7 @@ RABBITMQ_VARIABLE = "HEADCOUNT_TEST_BROKER_URL"
 
 _PORTS = range(20_000, 32_000)
 """Below the range of ephemeral ports: a client that keeps trying a dead port from that range connects to itself."""
-_START_SECONDS = 30.0
+_START_SECONDS = 90.0
 _STOP_SECONDS = 10.0
 _POLL_SECONDS = 0.02
 _PROBE_SECONDS = 1.0
