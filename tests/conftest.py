@@ -1,8 +1,11 @@
 """What every test can ask for."""
 
+import os
 import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import chain, zip_longest
+from math import ceil
 
 import pytest
 from django.db import connection
@@ -18,12 +21,54 @@ pytest_plugins = ["tests.servers"]
 DATABASE_FIXTURES = {"db", "transactional_db", "django_db_reset_sequences", "django_db_serialized_rollback"}
 
 
+LONG_GROUPS = (
+    "a running deployment",
+    "chaos",
+    "more chaos",
+    "the incident",
+    "bare deployments",
+    "brokers of Celery",
+    "up",
+)
+"""What one process has to run because it starts a lot for it, the longest first."""
+
+GROUPS_AT_ONCE = 2
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """As many processes as there are cores, and two for the tests that wait more than they compute."""
+    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 2
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """On PostgreSQL, leave out what touches no database: it is the same on every one and runs beside SQLite."""
+    """Leave out what a run on PostgreSQL does not need, and put what takes long where it is begun early.
+
+    The last to do so: pytest-django sorts the tests, too.
+    """
     if connection.vendor == "postgresql":
-        without = [item for item in items if not touches_the_database(item)]
-        config.hook.pytest_deselected(items=without)
-        items[:] = [item for item in items if touches_the_database(item)]
+        leave_out_what_touches_no_database(config, items)
+    items[:] = with_long_groups_early(items)
+
+
+def leave_out_what_touches_no_database(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """It is the same on every database, and runs beside SQLite."""
+    config.hook.pytest_deselected(items=[item for item in items if not touches_the_database(item)])
+    items[:] = [item for item in items if touches_the_database(item)]
+
+
+def with_long_groups_early(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Begin long groups two at a time within the first half, so that others compute while they wait."""
+    groups: dict[str, list[pytest.Item]] = {name: [] for name in LONG_GROUPS}
+    others = []
+    for item in items:
+        mark = item.get_closest_marker("xdist_group")
+        (groups[mark.args[0]] if mark else others).append(item)
+    long = list(groups.values())
+    portions = [list(chain(*long[begin : begin + GROUPS_AT_ONCE])) for begin in range(0, len(long), GROUPS_AT_ONCE)]
+    size = ceil(len(others) / (2 * len(portions)))
+    parts = [others[begin : begin + size] for begin in range(0, len(others), size)]
+    return list(chain(*chain(*zip_longest(portions, parts, fillvalue=[]))))
 
 
 def touches_the_database(item: pytest.Item) -> bool:

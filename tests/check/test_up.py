@@ -23,7 +23,7 @@ from tests.servers import newest_nats, postgres_server, rabbitmq_url, redis_serv
 
 __all__ = ["newest_nats", "postgres_server", "rabbitmq_url", "redis_server"]
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("up")]
 
 
 @dataclass

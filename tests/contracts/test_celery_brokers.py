@@ -16,7 +16,11 @@ from tests.servers import need
 
 __all__ = ["work"]
 
-pytestmark = [pytest.mark.process, pytest.mark.django_db(transaction=True)]
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.xdist_group("brokers of Celery"),
+]
 
 
 @pytest.fixture(scope="module")

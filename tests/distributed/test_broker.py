@@ -12,7 +12,7 @@ from tests.distributed.live import Live
 from tests.distributed.proxy import Proxy
 from tests.distributed.timing import Took
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("a running deployment")]
 
 TASKS = 100
 CELERY_PROCESSES = 6

@@ -21,6 +21,10 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(600)]
 RUNS, CHUNK, TASKS = 20, 5, 12
 MARKED = {"HEADCOUNT_CHAOS_ALLOWED": "true", "HEADCOUNT_ACK_WAIT": "PT1S", "HEADCOUNT_DISPATCH_LEASE": "PT1S"}
 BETWEEN_KILLS_SECONDS = 3.0
+HALVES = [
+    pytest.param(first, marks=pytest.mark.xdist_group("chaos" if first < RUNS // 2 else "more chaos"))
+    for first in range(0, RUNS, CHUNK)
+]
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +60,7 @@ def processes_killed(site: Site) -> Iterator[list[int]]:
         thread.join()
 
 
-@pytest.mark.parametrize("first", range(0, RUNS, CHUNK))
+@pytest.mark.parametrize("first", HALVES)
 def test_seeded_runs_hold_on_real_servers_while_processes_are_killed(marked: Live, first: int) -> None:
     command = ["chaos", "--deployment", "here", "--seed", first, "--runs", CHUNK, "--tasks", TASKS, "--json"]
     with processes_killed(marked.site) as killed:

@@ -10,7 +10,7 @@ from tests.distributed.live import Live, live
 from tests.distributed.site import LEASE_SECONDS, Site, serve
 from tests.distributed.timing import Took
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("bare deployments")]
 
 TASKS, LEFT = 300, 20
 GRACE_SECONDS = 10

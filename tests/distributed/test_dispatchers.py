@@ -9,7 +9,7 @@ from headcount.ports.task_queue import QueueDepth
 from tests.distributed.evidence import Witnesses, counted
 from tests.distributed.site import Site
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("bare deployments")]
 
 TASKS = 500
 

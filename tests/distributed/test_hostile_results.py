@@ -14,7 +14,7 @@ from tests.distributed.evidence import counted
 from tests.distributed.live import Live
 from tests.flow.given import output
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("a running deployment")]
 
 TASKS = 60
 AT_ONCE = 6

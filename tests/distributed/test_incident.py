@@ -20,7 +20,7 @@ from tests.distributed.faults import Gap
 from tests.distributed.live import Live, live
 from tests.distributed.site import Servers, faulty_web_host, new_site, up
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("the incident")]
 
 TASKS = 10
 LATER = {"HEADCOUNT_HEALTH_INTERVAL": "PT1H", "HEADCOUNT_ACK_WAIT": "PT1H"}

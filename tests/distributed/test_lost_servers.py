@@ -10,7 +10,7 @@ from tests.distributed import nats_admin
 from tests.distributed.live import Live
 from tests.distributed.timing import Took
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("a running deployment")]
 
 TASKS = 500
 NATS_IS_DOWN_SECONDS = 5

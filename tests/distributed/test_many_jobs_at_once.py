@@ -11,7 +11,7 @@ from tests.distributed.clients import Api, Task, failure, statuses, success
 from tests.distributed.evidence import counted
 from tests.distributed.live import Live
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(300), pytest.mark.xdist_group("a running deployment")]
 
 JOBS, TASKS, AT_A_TIME, POSTERS = 40, 40, 4, 16
 FAILED, LAST = 3, 8

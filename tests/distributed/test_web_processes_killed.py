@@ -17,7 +17,7 @@ from tests.distributed.proc import connections_at, parent_of
 from tests.distributed.site import LEASE_SECONDS
 from tests.distributed.timing import Took
 
-pytestmark = [pytest.mark.process, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("a running deployment")]
 
 TASKS, WORKERS = 400, 8
 FEW, BATCH = 30, 10
