@@ -3,7 +3,11 @@ PYTHON ?= python3
 VENV ?= .venv
 IMAGES ?=
 BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest -n auto --dist loadgroup --no-loadscope-reorder
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+# The tests start hundreds of processes, and each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-distributed check bench bench-distributed clean
@@ -11,15 +15,17 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint c
 help:  ## say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-$(VENV)/ready-to-run: pyproject.toml constraints.txt
+$(BIN)/pip:
 	$(PYTHON) -c 'import sys; sys.exit("Headcount needs Python 3.11 or newer") if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/ready-to-run: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) --editable '.[examples]'
 	@touch $@
 
-$(VENV)/ready-to-test: $(VENV)/ready-to-run
+$(VENV)/ready-to-test: pyproject.toml constraints.txt | $(BIN)/pip
 	$(INSTALL) --editable '.[examples,distributed,test]'
-	@touch $@
+	@touch $(VENV)/ready-to-run $@
 
 demo: $(VENV)/ready-to-run  ## a whole job before your eyes; IMAGES=some/dir for your own photos
 	@$(BIN)/headcount demo $(if $(IMAGES),'$(IMAGES)')
@@ -31,12 +37,11 @@ check: $(VENV)/ready-to-test  ## style, types and imports
 	$(BIN)/lint-imports --no-logo
 
 test: check  ## everything: checks, the suite on SQLite and on PostgreSQL, the distributed deployment
-	$(BIN)/pytest -n auto --ignore tests/distributed
+	$(PYTEST)
 	$(BIN)/python -m tests.on_postgresql
-	$(BIN)/pytest -n 4 tests/distributed
 
 test-distributed: $(VENV)/ready-to-test  ## only crashes and races of the whole distributed deployment
-	$(BIN)/pytest -n 4 tests/distributed
+	$(PYTEST) tests/distributed
 
 bench: $(VENV)/ready-to-test  ## measure the embedded deployment
 	$(BIN)/python -m benchmarks.embedded
