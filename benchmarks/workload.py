@@ -20,6 +20,8 @@ BATCH = 50
 _NAME_LENGTH = 150
 _DETECTIONS = 3
 _ALGORITHM = {"name": "benchmark detector", "key": "benchmark-detector-v1"}
+_PAUSE_SECONDS = 0.05
+"""A worker that finds nothing waits before it asks again, for longer than this; the server's cores are shared here."""
 _TIMESTAMP = "2026-01-01T00:00:00Z"
 
 
@@ -130,8 +132,8 @@ class _Caller:
         return json.loads(answer)
 
     def tasks_remain(self) -> bool:
-        """Whether the job has not ended yet; an empty claim before that means that publishing goes on."""
-        time.sleep(0.005)
+        """Whether the job has not ended yet, after a pause; an empty claim before that means that publishing goes on."""
+        time.sleep(_PAUSE_SECONDS)
         return not self.call("GET")["finished_at"]
 
 

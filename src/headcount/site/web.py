@@ -2,6 +2,7 @@
 
 from django.conf import settings
 
+from headcount.garbage import spare_what_is_loaded
 from headcount.logs import configure_logs
 from headcount.parentage import die_with_parent
 from headcount.site.wsgi import application
@@ -11,3 +12,4 @@ __all__ = ["application"]
 configure_logs(as_json=settings.HEADCOUNT.log_json)
 # A server that is killed would leave its workers on the port, and its successor could not listen there.
 die_with_parent()
+spare_what_is_loaded()
