@@ -28,9 +28,16 @@ from headcount.testing.servers import (
     redis_server,
 )
 
-SIZES = (10_000, 100_000)
+SIZES = (1_000, 10_000, 100_000)
 CLIENTS = 8
 _WARM_UP = 500
+_PACED = 20_000
+PACE = 2_000 * (os.cpu_count() or 2)
+"""Tasks/s that the clients ask for together where answers are timed on a deployment that is not saturated."""
+
+_POSTGRES = {"shared_buffers": "1GB", "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
+"""As a deployment would have it; a commit is on disk before it is answered."""
+
 WEB_WORKERS = max(2, (os.cpu_count() or 2) // 2)
 
 
@@ -46,9 +53,12 @@ def main() -> None:
             # Celery's workers come up after the web server, on the same cores: one job has them all there.
             measure_job(url, prepare(_WARM_UP, environment), _WARM_UP, CLIENTS, pids)
             results = {size: measure_job(url, prepare(size, environment), size, CLIENTS, pids) for size in sizes}
+            paced = measure_job(url, prepare(_PACED, environment), _PACED, CLIENTS, pids, PACE)
             print(statements.counted(environment, prepare(2_000, environment), "bench-2000"), flush=True)
         for run in results.values():
             print(row(run), flush=True)
+        print(f"and with the clients held to {PACE:,} tasks/s, {_PACED:,} tasks:")
+        print(row(paced), flush=True)
         for size, run in results.items():
             roof = ceiling.measure(environment, size, CLIENTS)
             share = run.tasks / run.seconds / roof
@@ -68,7 +78,7 @@ def deployment() -> Iterator[dict[str, str]]:
         environment = {
             **os.environ,
             "HEADCOUNT_DATA_DIR": str(folder),
-            "HEADCOUNT_DATABASE_URL": stack.enter_context(postgres_server()).url,
+            "HEADCOUNT_DATABASE_URL": stack.enter_context(postgres_server(_POSTGRES)).url,
             "HEADCOUNT_QUEUE_URL": stack.enter_context(nats_server(newest_nats())).url,
             "HEADCOUNT_STATE_URL": stack.enter_context(redis_server()).url,
             "HEADCOUNT_BROKER_URL": broker,

@@ -11,6 +11,7 @@ import httpx
 from benchmarks.workload import (
     PIPELINE,
     ClientTimes,
+    JobAt,
     answered,
     client_processes,
     percentile,
@@ -36,10 +37,13 @@ class Measured:
     peak_memory: int
 
 
-def measure_job(url: str, token: str, size: int, clients: int, pids: Sequence[int]) -> Measured:
+def measure_job(
+    url: str, token: str, size: int, clients: int, pids: Sequence[int], pace: float | None = None
+) -> Measured:
     """Submit a job of ``size`` tasks, work it off with client processes, and return what was measured.
 
-    ``pids`` are the server's processes, whose peak memory is added up with that of the processes they started.
+    ``pids`` are the server's processes, whose peak memory is added up with that of the processes they started. With
+    ``pace``, in tasks/s, the clients together ask for no more than that; else each asks as fast as it is answered.
     """
     headers = {"Authorization": f"Bearer {token}"}
     body = {"kind": "ml", "pipeline": PIPELINE, "config": {"collection": f"bench-{size}"}}
@@ -48,7 +52,7 @@ def measure_job(url: str, token: str, size: int, clients: int, pids: Sequence[in
         httpx.Client(base_url=f"{url}/api/v2/", headers=headers, timeout=60) as client,
     ):
         job_id = answered(client.post("jobs", json=body))["id"]
-        times = work_off(pool, url, token, job_id, size, clients)
+        times = work_off(pool, JobAt(url, token, job_id, size), clients, pace)
         job = wait_until_final(client, job_id)
     return _measured(job, size, times, pids)
 

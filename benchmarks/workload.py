@@ -35,6 +35,16 @@ class ClientTimes:
     last_sent_at: float
 
 
+@dataclass(frozen=True, slots=True)
+class JobAt:
+    """A job of so many tasks, and where and with which token to work on it."""
+
+    url: str
+    token: str
+    job_id: int
+    tasks: int
+
+
 def image_name(number: int) -> str:
     """Return a file name that makes the task's payload about 200 bytes long."""
     return f"night/{number:07d}-".ljust(_NAME_LENGTH, "x") + ".jpg"
@@ -81,12 +91,16 @@ def warm_up(number: int) -> int:
     return number
 
 
-def work_off(pool: Pool, url: str, token: str, job_id: int, tasks: int, clients: int) -> list[ClientTimes]:
-    """Work a job off with client processes; returns what each measured."""
-    measured = pool.starmap(_work_off, [(url, token, job_id)] * clients, chunksize=1)
+def work_off(pool: Pool, job: "JobAt", clients: int, pace: float | None) -> list[ClientTimes]:
+    """Work a job off with client processes; returns what each measured.
+
+    With ``pace``, in tasks/s of all clients together, each begins a batch when it is due, as workers do that compute.
+    """
+    cycle = 0.0 if pace is None else clients * BATCH / pace
+    measured = pool.starmap(_work_off, [(job, cycle, cycle * n / clients) for n in range(clients)], chunksize=1)
     done = sum(times.tasks for times in measured)
-    if done != tasks:
-        raise SystemExit(f"the clients worked on {done} tasks of {tasks}")
+    if done != job.tasks:
+        raise SystemExit(f"the clients worked on {done} tasks of {job.tasks}")
     return measured
 
 
@@ -117,10 +131,10 @@ class _Caller:
     It does as little as a client can: what it computes is taken from the server, which runs on the same cores.
     """
 
-    def __init__(self, url: str, token: str, job_id: int) -> None:
-        self._connection = HTTPConnection(urlsplit(url).netloc, timeout=60)
-        self._path = f"/api/v2/jobs/{job_id}"
-        self._headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    def __init__(self, job: JobAt) -> None:
+        self._connection = HTTPConnection(urlsplit(job.url).netloc, timeout=60)
+        self._path = f"/api/v2/jobs/{job.job_id}"
+        self._headers = {"Authorization": f"Bearer {job.token}", "Content-Type": "application/json"}
 
     def call(self, method: str, path: str = "", body: str | None = None) -> Any:
         """Return the answer's JSON; end with the server's words if it is an error."""
@@ -132,18 +146,21 @@ class _Caller:
         return json.loads(answer)
 
     def tasks_remain(self) -> bool:
-        """Whether the job has not ended yet, after a pause; an empty claim before that means that publishing goes on."""
+        """Whether the job has not ended yet, after a pause: where a claim is empty before that, publishing goes on."""
         time.sleep(_PAUSE_SECONDS)
         return not self.call("GET")["finished_at"]
 
 
-def _work_off(url: str, token: str, job_id: int) -> ClientTimes:
+def _work_off(job: JobAt, cycle: float, due_in: float) -> ClientTimes:
     claims: list[float] = []
     posts: list[float] = []
     tasks = 0
     last_sent_at = 0.0
-    caller = _Caller(url, token, job_id)
+    caller = _Caller(job)
+    due = time.perf_counter() + due_in
     while True:
+        time.sleep(max(0.0, due - time.perf_counter()))
+        due += cycle
         begun = time.perf_counter()
         claimed = caller.call("POST", "/tasks", json.dumps({"batch_size": BATCH}))
         if not claimed["tasks"]:

@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 
-from headcount.domain.records import JobRecord, TaskCounts
+from headcount.domain.records import JobRecord, JobRef, TaskCounts
 from headcount.domain.states import DispatchMode, JobState, LeaseStatus, Redo
 from headcount.flow import collect as collecting
-from headcount.flow import leases
+from headcount.flow import finalise, leases
 from headcount.flow.collect import collect
 from headcount.health.finding import Policy
 from headcount.models import Job
+from headcount.ports.deployment import Deployment
 from headcount.store import jobs, ledger
 from headcount.testing.faults import Fault, ProcessDied
 from tests.machine import invariants
@@ -113,16 +114,16 @@ class TestEnds:
         job_id = started(world, 1)
         held = world.claim(job_id, 1)[0]
         world.state.faults.plan("account", Fault.UNAVAILABLE)
-        real_counts = ledger.counts
+        really_finalise = finalise.finalise
 
-        def counts_before_the_last_result(job: int) -> TaskCounts:
-            counts = real_counts(job)
-            monkeypatch.setattr(ledger, "counts", real_counts)
+        def finalise_before_the_last_result(deployment: Deployment, ref: JobRef) -> bool:
+            monkeypatch.setattr(finalise, "finalise", really_finalise)
+            assert not really_finalise(deployment, ref)
             world.post(job_id, [(held, "note")])
             assert not jobs.get(job_id).is_final
-            return counts
+            return False
 
-        monkeypatch.setattr(ledger, "counts", counts_before_the_last_result)
+        monkeypatch.setattr(finalise, "finalise", finalise_before_the_last_result)
         world.give_up(job_id)
         assert jobs.status_of(job_id) is JobState.SUCCESS
         ends_well(world)

@@ -79,10 +79,10 @@ def test_a_move_of_another_run_or_of_no_job_does_nothing(target: JobState) -> No
 @pytest.mark.parametrize("decision", [SUCCESS, FAILURE])
 def test_no_verdict_is_written_while_a_task_is_open(decision: Verdict) -> None:
     job = job_in("STARTED", done=False)
-    assert not finish(job.ref, decision)
+    assert not finish(job.ref, decision, ledger.counts(job.id))
     assert footprints(job) == ("STARTED", 0, 0, 0)
     ledger.account(job.id, [Outcome(0, None, {})], EPOCH)
-    assert finish(job.ref, decision)
+    assert finish(job.ref, decision, ledger.counts(job.id))
 
 
 @pytest.mark.parametrize("decision", [SUCCESS, FAILURE])

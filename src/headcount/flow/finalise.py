@@ -22,10 +22,7 @@ def finalise(deployment: Deployment, ref: JobRef) -> bool:
         return False
     if job.state is JobState.CANCELING:
         return _finish_cancel(deployment, job)
-    counts = ledger.counts(job.id)
-    if _is_whole(job, counts):
-        return _finish(deployment, job, verdict(counts, job.failure_threshold), counts)
-    return _fails_fast(job, counts) and _finish_failing(deployment, job)
+    return _finish(deployment, job) or (_fails_fast(job) and _finish_failing(deployment, job))
 
 
 def give_up(deployment: Deployment, ref: JobRef, reason: str) -> bool:
@@ -78,6 +75,8 @@ def _contradicts(status: JobState, counts: TaskCounts) -> bool:
 
 def _revoke(deployment: Deployment, job: JobRecord, reason: str) -> bool:
     with write_transaction():
+        if not transitions.hold(job.ref, from_states(JobState.REVOKED)):
+            return False
         counts = ledger.counts(job.id)
         return not _is_whole(job, counts) and _write_verdict(deployment, job, given_up(counts, reason), counts)
 
@@ -90,9 +89,12 @@ def _is_collected(job: JobRecord, counts: TaskCounts) -> bool:
     return job.task_total is not None and counts.total == job.task_total
 
 
-def _fails_fast(job: JobRecord, counts: TaskCounts) -> bool:
+def _fails_fast(job: JobRecord) -> bool:
+    if not job.fail_fast:
+        return False
+    counts = ledger.counts(job.id)
     bound = live_bound(counts.total, counts.failed, job.failure_threshold)
-    return job.fail_fast and _is_collected(job, counts) and not bound.can_succeed
+    return _is_collected(job, counts) and not bound.can_succeed
 
 
 def _finish_cancel(deployment: Deployment, job: JobRecord) -> bool:
@@ -124,8 +126,18 @@ def _finish_without_rest(
     return finished
 
 
-def _finish(deployment: Deployment, job: JobRecord, decision: Verdict, counts: TaskCounts) -> bool:
-    finished = _write_verdict(deployment, job, decision, counts)
+def _finish(deployment: Deployment, job: JobRecord) -> bool:
+    """End a run whose tasks are all accounted.
+
+    While its job is held nothing makes an accounted task of the run open again, so one look at the ledger is enough.
+    """
+    with write_transaction():
+        if not transitions.hold(job.ref, from_states(JobState.SUCCESS)):
+            return False
+        counts = ledger.counts(job.id)
+        if not _is_whole(job, counts):
+            return False
+        finished = _write_verdict(deployment, job, verdict(counts, job.failure_threshold), counts)
     if finished:
         relay(deployment, job.ref)
     return finished
@@ -138,16 +150,15 @@ def _write_verdict(
     counts: TaskCounts,
     further: Mapping[str, str] = MappingProxyType({}),
 ) -> bool:
+    """Write what was decided; the caller holds the job, on whose ledger the counts were read since.
+
+    A job is locked before its stages, everywhere: two that lock them crosswise wait for each other.
+    """
     named_counts = deployment.kind(job.kind).named_counts(job.id)
-    now = deployment.clock()
-    with write_transaction():
-        # The job is locked before its stages, as everywhere: two that lock them crosswise wait for each other.
-        if not transitions.hold(job.ref, from_states(decision.status)):
-            return False
-        _level_progress(deployment, job, counts)
-        progress.write_named_counts(job.id, named_counts)
-        evidence = {"ledger": counts.by_state(), "task_total": job.task_total, "saved": named_counts, **further}
-        return transitions.finish(job.ref, decision, counts, job.failure_threshold, evidence, now)
+    _level_progress(deployment, job, counts)
+    progress.write_named_counts(job.id, named_counts)
+    evidence = {"ledger": counts.by_state(), "task_total": job.task_total, "saved": named_counts, **further}
+    return transitions.finish(job.ref, decision, counts, job.failure_threshold, evidence, deployment.clock())
 
 
 def _level_progress(deployment: Deployment, job: JobRecord, counts: TaskCounts) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 
-from django.db.models import Count, F, Max, QuerySet
+from django.db.models import F, Max, QuerySet
 
 from headcount.domain.records import AccountedTask, LeasedTask, Outcome, TaskCounts, TaskRow, TaskSpec
 from headcount.domain.states import OPEN_TASK_STATES, TaskState
@@ -122,8 +122,7 @@ def fail_open(job_id: int, error: str, now: datetime) -> int:
 
 def counts(job_id: int) -> TaskCounts:
     """Count the tasks by state, from the rows themselves."""
-    by_state = Task.objects.filter(job_id=job_id).values_list("state").annotate(number=Count("id")).order_by()
-    return TaskCounts(**dict(by_state))
+    return TaskCounts(*_SQL.rows("count_tasks", {"job_id": job_id})[0])
 
 
 def rows(job_id: int, ordinals: Sequence[int]) -> Mapping[int, TaskRow]:

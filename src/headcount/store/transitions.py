@@ -63,8 +63,17 @@ def finish(
 ) -> bool:
     """Any running state → the verdict's final status, with the certificate and the outbox rows.
 
-    SUCCESS and FAILURE are refused while any task is open; REVOKED for the sake of open tasks when none is any more,
-    unless the job is being cancelled.
+    SUCCESS and FAILURE are refused where ``counts`` have an open task, and before the total is known; REVOKED for the
+    sake of open tasks when none is any more, unless the job is being cancelled.
+
+    Args:
+        job: the run to end.
+        verdict: what was decided.
+        counts: what it was decided on, read while the job was held (``hold``): an accounted task stays accounted then,
+            because only a retry opens it again, which changes the job.
+        threshold: the failure threshold of the decision.
+        evidence: what else the certificate keeps.
+        now: when it was decided.
     """
     with write_transaction():
         moved = _apply(_grounds(job, verdict.status, counts), verdict.status, finished_at=now)
@@ -93,10 +102,10 @@ def _apply(candidates: QuerySet[Job], target: JobState, **fields: object) -> boo
 def _grounds(job: JobRef, target: JobState, counts: TaskCounts) -> QuerySet[Job]:
     """Return the job if what a verdict rests on still holds at the moment of writing."""
     candidates = Job.objects.filter(pk=job.job_id, run=job.run)
-    open_tasks = Exists(Task.objects.filter(job_id=OuterRef("pk"), state__in=OPEN_TASK_STATES))
     if target is not JobState.REVOKED:
-        return candidates.filter(~open_tasks, task_total__isnull=False)
+        return candidates.none() if counts.open else candidates.filter(task_total__isnull=False)
     if counts.open:
+        open_tasks = Exists(Task.objects.filter(job_id=OuterRef("pk"), state__in=OPEN_TASK_STATES))
         return candidates.filter(open_tasks | Q(status=JobState.CANCELING))
     return candidates
 

@@ -19,12 +19,13 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import chain
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import urlsplit
 
 HOST = "127.0.0.1"
@@ -185,8 +186,8 @@ def redis_server(*, is_persistent: bool = False) -> Iterator[PrivateServer]:
 
 
 @contextmanager
-def postgres_server() -> Iterator[PrivateServer]:
-    """Run a PostgreSQL server without fsync; everyone is let in as superuser ``postgres``.
+def postgres_server(settings: Mapping[str, str] = MappingProxyType({})) -> Iterator[PrivateServer]:
+    """Run a PostgreSQL server, without fsync unless ``settings`` want it; everyone is let in as superuser ``postgres``.
 
     PostgreSQL refuses to run as root, so under root it runs as the user ``postgres``, or ``nobody``.
     """
@@ -195,7 +196,7 @@ def postgres_server() -> Iterator[PrivateServer]:
     with temporary_directory("postgres", owner=user) as directory:
         data, port = directory / "data", free_port()
         _initialise_postgres(binaries / "initdb", data, user)
-        command = (str(binaries / "postgres"), "-D", str(data), "-p", str(port), *_postgres_options())
+        command = (str(binaries / "postgres"), "-D", str(data), "-p", str(port), *_postgres_options(settings))
         recipe = Recipe(command, lambda: _postgres_answers(port), signal.SIGQUIT, user)
         with _running(PrivateServer(f"postgresql://postgres@{HOST}:{port}/postgres", directory, recipe)) as server:
             yield server
@@ -307,8 +308,8 @@ def _initialise_postgres(initdb: Path, data: Path, user: str | None) -> None:
         raise ServerFailedError(f"initdb failed:\n{done.stdout}{done.stderr}")
 
 
-def _postgres_options() -> Iterator[str]:
-    settings = {
+def _postgres_options(settings: Mapping[str, str]) -> Iterator[str]:
+    defaults = {
         "listen_addresses": HOST,
         "unix_socket_directories": "",
         "fsync": "off",
@@ -316,7 +317,7 @@ def _postgres_options() -> Iterator[str]:
         "full_page_writes": "off",
         "max_connections": "200",
     }
-    return chain.from_iterable(("-c", f"{name}={value}") for name, value in settings.items())
+    return chain.from_iterable(("-c", f"{name}={value}") for name, value in {**defaults, **settings}.items())
 
 
 def _unprivileged_user() -> str | None:
