@@ -10,6 +10,8 @@ from headcount.conf import load_settings
 HEADCOUNT = load_settings()
 _POOL_PATIENCE_SECONDS = 10.0
 _POOL_TRIES_SECONDS = 5.0
+_PREPARED = {"server_side_binding": True, "prepare_threshold": 5}
+"""Parameters travel beside their statement, and one that comes again is planned once for each connection."""
 
 HEADCOUNT_JOB_KINDS = [
     "headcount_images.kinds.detection.DetectionKind",
@@ -88,7 +90,7 @@ def _prepare_postgresql(parsed: dict[str, Any]) -> None:
         # The pool pauses for longer and longer between two tries; beginning anew keeps the pauses short.
         "reconnect_timeout": _POOL_TRIES_SECONDS,
     }
-    parsed["OPTIONS"] = {**parsed.get("OPTIONS", {}), "pool": pool}
+    parsed["OPTIONS"] = {**parsed.get("OPTIONS", {}), "pool": pool, **_PREPARED}
 
 
 DATABASES = {"default": _database()}
