@@ -99,7 +99,7 @@ class JobKind(ABC):
         return ParsedResult(error=str(error)) if error is not None else ParsedResult(result=dict(raw))
 
     def named_counts(self, job_id: int) -> dict[str, int]:
-        """Return counts of what was saved, by name, for people."""
+        """Return counts of what was saved, by name, for people; the job is held meanwhile, so ask the database only."""
         return {}
 
     def strays(self, job_id: int, limit: int) -> Sequence[str]:

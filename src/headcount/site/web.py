@@ -1,6 +1,7 @@
 """The WSGI application as worker processes of a web server run it: ``granian headcount.site.web:application``."""
 
 from django.conf import settings
+from django.urls import get_resolver
 
 from headcount.garbage import spare_what_is_loaded
 from headcount.logs import configure_logs
@@ -12,4 +13,6 @@ __all__ = ["application"]
 configure_logs(as_json=settings.HEADCOUNT.log_json)
 # A server that is killed would leave its workers on the port, and its successor could not listen there.
 die_with_parent()
+# Django loads the views with the first request otherwise.
+_ = get_resolver().url_patterns
 spare_what_is_loaded()
