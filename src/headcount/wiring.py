@@ -94,9 +94,10 @@ def load(place: str, needed_by: str) -> Callable[..., Any]:
     try:
         found: Callable[..., Any] = getattr(import_module(module), name)
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.partition(".")[0] == "headcount":
+        library = (error.name or "").partition(".")[0]
+        if library in {"", "headcount"}:
             raise
-        raise ConfigurationError(f"{needed_by} needs {error.name!r}: run pip install '{EXTRA}'") from error
+        raise ConfigurationError(f"{needed_by} needs {library!r}: run pip install '{EXTRA}'") from error
     return found
 
 

@@ -1,5 +1,6 @@
 """``headcount check`` against servers that are wrong in each of the ways it knows."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import nats
 import pytest
 from redis import Redis
 
@@ -105,6 +107,18 @@ def test_jetstream_that_is_off_is_told_from_nats_that_is_away() -> None:
         server.wait(10)
 
 
+def test_a_stream_that_is_not_ours_is_named(newest_nats_server: PrivateServer) -> None:
+    async def take_the_name() -> None:
+        client = await nats.connect(newest_nats_server.url)
+        await client.jetstream().add_stream(name="taken_TASKS", subjects=["foreign.taken"])
+        await client.close()
+
+    asyncio.run(take_the_name())
+    assert about(settings(queue_url=newest_nats_server.url, deployment_name="taken"), "queue") == [
+        "queue: stream taken_TASKS is not this deployment's; delete it, or choose another HEADCOUNT_DEPLOYMENT_NAME"
+    ]
+
+
 @pytest.fixture
 def evicting_redis(redis_server: PrivateServer) -> Iterator[PrivateServer]:
     with Redis.from_url(redis_server.url) as client:
@@ -133,6 +147,11 @@ def test_another_database_index_than_its_peers_is_named(redis_server: PrivateSer
     assert "this process uses database index 0, its peers use 3" in lines[0]
     assert lines[0].endswith("let HEADCOUNT_STATE_URL end in /3 on every host")
     sign(redis_server, 0, "apart", KEY)
+    [line] = about(settings(state_url=redis_server.url, deployment_name="apart"), "state manager")
+    assert "has used database index 0, and 3 as well" in line
+    command = line.rpartition("redis-cli ")[2].split()
+    with Redis.from_url(redis_server.url.removesuffix("/0") + f"/{command[1]}") as client:
+        assert client.execute_command(*command[2:]) == 1
     assert about(settings(state_url=redis_server.url, deployment_name="apart"), "state manager") == []
 
 
@@ -213,7 +232,8 @@ def test_an_engine_nobody_knows_is_named_with_those_that_exist() -> None:
 
 
 def test_a_library_that_is_not_installed_is_named_with_what_brings_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in [name for name in sys.modules if name.startswith(("headcount.checks.jet", "headcount.engines.nats"))]:
+    loaded = ("headcount.checks.jet", "headcount.engines.nats", "nats.")
+    for module in [name for name in sys.modules if name.startswith(loaded)]:
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "nats", None)
     lines = about(settings(queue_url="nats://127.0.0.1"), "queue")

@@ -349,16 +349,16 @@ class TestInspection:
         found = inspect([nats_server.url], "inspected", clock)
         assert found.clock_skew is not None
         assert abs(found.clock_skew - (system_clock() - clock())) < timedelta(minutes=1)
-        assert any("NTP" in problem for problem in found.problems)
+        assert any("NTP" in problem.remedy for problem in found.problems)
 
     def test_a_server_without_jetstream_is_told(self, newest_nats: PrivateServer) -> None:
         with servers.nats_server(has_jetstream=False) as server:
             found = inspect([server.url], "inspected", system_clock)
         assert not found.has_jetstream
-        assert any("-js" in problem for problem in found.problems)
+        assert any("-js" in problem.remedy for problem in found.problems)
 
     def test_a_foreign_stream_is_told(self, deployment: Deployment, nats_server: PrivateServer) -> None:
         names = deployment.names
         deployment.outsider.run(lambda session: session.manager.add_stream(name=names.stream, subjects=["foreign.a"]))
         found = inspect([nats_server.url], names.deployment, system_clock)
-        assert any(names.stream in problem for problem in found.problems)
+        assert any(names.stream in problem.seen for problem in found.problems)

@@ -103,6 +103,18 @@ def test_a_witness_that_does_not_answer_loses_no_result_and_is_brought_level_lat
     assert_ended(deployment, job, "SUCCESS", saved=2)
 
 
+def test_a_queue_that_does_not_answer_keeps_no_job_from_its_end(deployment, monkeypatch):
+    job = dispatched(deployment, 2)
+    tasks = claimed(deployment, job)
+    with monkeypatch.context() as patch:
+        for name in ("acknowledge", "remove"):
+            patch.setattr(type(deployment.queue), name, does_not_answer)
+        assert posted(deployment, job, [success(task) for task in tasks]) == ["saved", "saved"]
+        assert jobs.get(job.id).status == "SUCCESS"
+    jobs_health_check(deployment)
+    assert_ended(deployment, job, "SUCCESS", saved=2)
+
+
 def does_not_answer(*_, **__):
     raise EngineUnavailableError("connection refused")
 

@@ -43,16 +43,17 @@ def bring_level(
 ) -> None:
     """Tell the later witnesses what the ledger holds already, and end the job where these tasks decide it.
 
-    An engine that does not answer is left behind: what is saved stays saved, and the health loop tells it again.
+    An engine that does not answer is left behind, and those after it: what is saved stays saved, and the health loop
+    tells them again. A queue that does not answer keeps no job from its end: what it holds of the run is removed then.
     """
     if not tasks:
         return
+    can_end = None
     try:
         can_end = count(deployment, job, tasks)
         acknowledge(deployment, job, [task.ordinal for task in tasks], deliveries)
     except TemporaryError as error:
         _log.warning("witness.left_behind", job=job.id, tasks=len(tasks), reason=str(error))
-        return
     if can_end:
         finalise(deployment, can_end)
 

@@ -17,6 +17,17 @@ TOLERATED_SKEW = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
+class Problem:
+    """What stands in the way, and what would help."""
+
+    seen: str
+    remedy: str
+
+
+_JETSTREAM_IS_OFF = Problem("NATS answers, but JetStream is off", "start nats-server with -js -sd DIRECTORY")
+
+
+@dataclass(frozen=True, slots=True)
 class Inspection:
     """What a server says and does.
 
@@ -24,13 +35,13 @@ class Inspection:
         server_version: as the server names it.
         has_jetstream: whether it answers for JetStream.
         clock_skew: how far the server's clock is ahead of ours, None where it could not be measured.
-        problems: what stands in the way, a sentence each that says what would help; empty where nothing does.
+        problems: what stands in the way; empty where nothing does.
     """
 
     server_version: str
     has_jetstream: bool
     clock_skew: timedelta | None
-    problems: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
 def inspect(urls: Sequence[str], deployment_name: str, clock: Clock) -> Inspection:
@@ -55,16 +66,25 @@ async def _inspect(session: Session, names: Names, clock: Clock) -> Inspection:
     version = session.client.connected_server_version
     problems = []
     if (version.major, version.minor) < OLDEST_SERVER:
-        problems.append(f"the server is {version.major}.{version.minor}; install 2.9 or later")
+        problems.append(Problem(f"NATS is {version.major}.{version.minor}", "install nats-server 2.9 or newer"))
     try:
         skew = await _measure_skew(session, names, clock)
     except APIError as error:
-        problems.append(f"JetStream makes no stream: {error.description or 'it is off; start nats-server with -js'}")
-        return Inspection(_text(version), await _has_jetstream(session), None, tuple(problems))
+        has_jetstream = await _has_jetstream(session)
+        problems.append(_no_stream(error) if has_jetstream else _JETSTREAM_IS_OFF)
+        return Inspection(_text(version), has_jetstream, None, tuple(problems))
     if abs(skew) > TOLERATED_SKEW:
-        problems.append(f"the server's clock is {skew.total_seconds():+.1f} s from ours; let both follow NTP")
+        problems.append(
+            Problem(f"the clock of NATS is {skew.total_seconds():+.1f} s from ours", "let both hosts follow NTP")
+        )
     problems += await _complaints_about_stream(session, names)
     return Inspection(_text(version), has_jetstream=True, clock_skew=skew, problems=tuple(problems))
+
+
+def _no_stream(error: APIError) -> Problem:
+    return Problem(
+        f"JetStream makes no stream: {error.description}", "look at the user's permissions and JetStream's limits"
+    )
 
 
 async def _measure_skew(session: Session, names: Names, clock: Clock) -> timedelta:
@@ -90,14 +110,15 @@ async def _has_jetstream(session: Session) -> bool:
     return True
 
 
-async def _complaints_about_stream(session: Session, names: Names) -> list[str]:
+async def _complaints_about_stream(session: Session, names: Names) -> list[Problem]:
     try:
         info = await session.manager.stream_info(names.stream)
     except NotFoundError:
         return []
     if info.config.retention == RetentionPolicy.WORK_QUEUE and info.config.subjects == [names.subjects]:
         return []
-    return [f"stream {names.stream} is not this deployment's; delete it or choose another HEADCOUNT_DEPLOYMENT_NAME"]
+    seen = f"stream {names.stream} is not this deployment's"
+    return [Problem(seen, "delete it, or choose another HEADCOUNT_DEPLOYMENT_NAME")]
 
 
 def _text(version: object) -> str:
