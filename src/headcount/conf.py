@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, ValidationError
@@ -62,6 +62,9 @@ class Settings(BaseSettings):
         default=False, description="Whether `headcount chaos --deployment here` may break this deployment."
     )
     log_json: bool = Field(default=False, description="Log JSON lines, in processes that take no --log-json.")
+    log_level: Literal["debug", "info", "warning"] = Field(
+        "info", description="The least level that is logged; `debug` has a snapshot of every running job at each tick."
+    )
     allowed_hosts: str = Field("*", description="Comma-separated host names the web server answers to.")
     public_url: str = Field("", description="The address workers reach; empty: the address of each request.")
 

@@ -6,8 +6,8 @@ import sys
 import structlog
 
 
-def configure_logs(*, as_json: bool = False) -> None:
-    """Send structured log lines to stderr, with the time in UTC."""
+def configure_logs(*, as_json: bool = False, level: str = "info") -> None:
+    """Send structured log lines to stderr, with the time in UTC; ``level`` is the least that is shown."""
     renderer = structlog.processors.JSONRenderer() if as_json else _console_renderer()
     structlog.configure(
         processors=[
@@ -17,7 +17,7 @@ def configure_logs(*, as_json: bool = False) -> None:
             *([structlog.processors.format_exc_info] if as_json else []),
             renderer,
         ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=_to_stderr,
         cache_logger_on_first_use=False,
     )

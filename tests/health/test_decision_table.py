@@ -187,6 +187,13 @@ def test_a_ledger_that_was_not_heard_is_not_a_ledger_without_rows():
     assert remedies(ledger=SILENT, state=ABSENT, progress=progress(10), patience=DESERTED) == []
 
 
+def test_a_job_without_ledger_is_not_given_up_while_its_progress_rows_cannot_be_read():
+    found = decided(ledger=NO_ROWS, state=ABSENT, progress=SILENT, patience=DESERTED)
+    assert not [condition for condition, finding in found.items() if finding.remedy is Remedy.REVOKE]
+    assert "The progress rows cannot testify: connection refused." in found[Condition.WITNESS_SILENT].explanation
+    assert Remedy.REVOKE in remedies(ledger=NO_ROWS, state=ABSENT, progress=progress(3), patience=DESERTED)
+
+
 @pytest.mark.parametrize("celery", [None, *[DispatchTestimony(word, 1) for word in TERMINAL]], ids=str)
 def test_a_dispatch_that_died_before_its_job_was_published_is_resumed(celery):
     for rows in (NO_ROWS, ledger(TaskCounts(waiting=3))):
@@ -417,4 +424,10 @@ def test_what_a_job_left_behind_is_cleaned_up_when_it_has_ended():
     assert ended.remedy is Remedy.CLEAN_UP
     assert "queue: 3 messages of run 1; state: keys of run 1" in ended.explanation
     assert ended.evidence["leftovers"] == left
+    assert (ended.due, ended.next_step) == (
+        NOW + POLICY.zombie_safety_age,
+        "What is left over is deleted when the end is 60 min ago.",
+    )
+    long_ago = {"status": "REVOKED", "finished_at": NOW - 2 * POLICY.zombie_safety_age}
+    assert decided(job=long_ago, leftovers=left)[Condition.ORPHANS].due == NOW + POLICY.health_interval
     assert decided(leftovers=left)[Condition.ORPHANS].remedy is Remedy.NONE

@@ -64,9 +64,20 @@ class TestTheReport:
             "stalled",
             "progress",
             "zombies",
+            "snapshots",
             "unreadable",
         }
-        assert (report.jobs, report.total) == (1, CheckOutcome())
+        assert (report.jobs, report.total) == (1, CheckOutcome(checked=1))
+
+    def test_every_running_job_leaves_a_snapshot_of_what_each_witness_says(self, deployment: Deployment) -> None:
+        made = [dispatched(deployment, 1), dispatched(deployment, 2)]
+        with structlog.testing.capture_logs() as said:
+            report = jobs_health_check(deployment)
+        snapshots = [line for line in said if line["event"] == "health.snapshot"]
+        assert report["snapshots"] == CheckOutcome(checked=2)
+        assert [line["job"] for line in snapshots] == [job.id for job in made]
+        assert [line["witnesses"]["ledger"]["waiting"] for line in snapshots] == [1, 2]
+        assert {"job", "ledger", "state", "queue", "dispatcher", "workers"} <= set(snapshots[0]["witnesses"])
 
     def test_it_is_measured(self, deployment: Deployment, clock: FrozenClock) -> None:
         job = dispatched(deployment, 3)

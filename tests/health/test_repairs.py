@@ -145,6 +145,12 @@ class TestTooLate:
         assert not applied(deployment, damaged)
         assert jobs.status_of(damaged.job.id) is JobState.STARTED
 
+    def test_a_job_without_ledger_whose_progress_is_complete_is_not_revoked(self, deployment: Deployment) -> None:
+        damaged = DAMAGE[Remedy.FOLLOW_PROGRESS](deployment)
+        hopeless = finding(Condition.STALLED, Remedy.REVOKE, JobState.REVOKED)
+        assert not apply(deployment, damaged.observation, hopeless)
+        assert jobs.status_of(damaged.job.id) is JobState.STARTED
+
     def test_a_state_that_is_counted_again_is_not_rebuilt(self, deployment: Deployment) -> None:
         damaged = DAMAGE[Remedy.REBUILD_STATE](deployment)
         posted(deployment, damaged.job, [success(task) for task in claimed(deployment, damaged.job, 1)])

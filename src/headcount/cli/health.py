@@ -38,7 +38,7 @@ def health(job_id: int | None, minutes: float | None, *, dry_run: bool, as_json:
     """
     if job_id is not None and minutes is not None:
         raise BadInputError("--job and --minutes do not go together: --minutes chooses the jobs by itself")
-    configure_logs(as_json=settings.HEADCOUNT.log_json)
+    configure_logs(as_json=settings.HEADCOUNT.log_json, level=settings.HEADCOUNT.log_level)
     setup.prepare_database()
     here = deployment()
     if job_id is None and minutes is None and not dry_run:

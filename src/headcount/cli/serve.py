@@ -37,7 +37,7 @@ def serve(host: str, port: int | None, processes: int, *, log_json: bool) -> Non
     Web server, dispatcher and health loop; the data stay in the data directory. SIGTERM or Ctrl-C stops it gracefully:
     requests under way are answered, a dispatch under way goes on at the next start.
     """
-    configure_logs(as_json=log_json)
+    configure_logs(as_json=log_json, level=settings.HEADCOUNT.log_level)
     setup.prepare_database()
     listener = _listen(host, port)
     system = _System(listener, processes, log_json=log_json)

@@ -47,7 +47,7 @@ def up(
     """
     if not distributed:
         raise BadInputError("'headcount up' needs --distributed; for everything in one process: headcount serve")
-    configure_logs(as_json=settings.HEADCOUNT.log_json)
+    configure_logs(as_json=settings.HEADCOUNT.log_json, level=settings.HEADCOUNT.log_level)
     if not no_check:
         _refuse_what_is_wrong(settings.HEADCOUNT)
     web = web_child(host, port, web_workers, web_threads)

@@ -20,7 +20,7 @@ def main() -> None:
     """Answer requests beside the process that started this one, and end with it."""
     die_with_parent()
     listener, ready = map(int, sys.argv[1:])
-    configure_logs(as_json=settings.HEADCOUNT.log_json)
+    configure_logs(as_json=settings.HEADCOUNT.log_json, level=settings.HEADCOUNT.log_level)
     server = WebServer(socket.socket(fileno=listener))
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, server.stop)

@@ -91,6 +91,7 @@ class Policy:
         dispatch_attempts: how often a dispatch is taken up again.
         health_interval: from one look of the loop to the next.
         ack_wait: how long a lease lasts unless it is extended.
+        zombie_safety_age: how long what is left over of a run that has ended is let be.
         finish_within: how long the request that decided a job's end is left to write it.
     """
 
@@ -101,4 +102,5 @@ class Policy:
     dispatch_attempts: int = 10
     health_interval: timedelta = timedelta(seconds=60)
     ack_wait: timedelta = timedelta(seconds=30)
+    zombie_safety_age: timedelta = timedelta(hours=1)
     finish_within: timedelta = timedelta(seconds=2)

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 from django.db import InterfaceError, OperationalError, close_old_connections, connection
@@ -10,10 +10,10 @@ from django.db import InterfaceError, OperationalError, close_old_connections, c
 from headcount import metrics
 from headcount.errors import TemporaryError
 from headcount.flow.relay import relay
-from headcount.health.finding import Condition, Remedy
+from headcount.health.finding import Condition, Finding, Remedy
 from headcount.health.policy import policy_of
 from headcount.health.report import CheckOutcome, HealthReport
-from headcount.health.treat import Round, Treatment
+from headcount.health.treat import Round, Treated, Treatment
 from headcount.health.zombies import sweep
 from headcount.ports.deployment import Deployment
 
@@ -35,6 +35,9 @@ _NAME_OF = {
     Remedy.CLEAN_UP: "zombies",
 }
 """The sub-check that a remedy belongs to."""
+
+SNAPSHOTS = "snapshots"
+"""The sub-check that writes down, at level debug, what each witness says of every running job."""
 
 UNREADABLE = "unreadable"
 """The sub-check of jobs that cannot be observed or decided, or whose status is a word that nobody knows."""
@@ -79,11 +82,12 @@ def _reclaim_expired(deployment: Deployment) -> CheckOutcome:
 
 def _treat_jobs(deployment: Deployment) -> tuple[int, dict[str, CheckOutcome]]:
     """Observe, decide and apply for every running job; returns how many, and what each sub-check did."""
-    outcomes = dict.fromkeys([*_NAME_OF.values(), UNREADABLE], CheckOutcome())
+    outcomes = dict.fromkeys([*_NAME_OF.values(), SNAPSHOTS, UNREADABLE], CheckOutcome())
     looked_at = 0
     try:
         for treated in Round(deployment, policy_of(deployment.settings)).running():
             looked_at += 1
+            outcomes[SNAPSHOTS] += _snapshot(treated)
             for name, outcome in _outcomes(treated.treatments):
                 outcomes[name] += outcome
     except (OperationalError, InterfaceError) as error:
@@ -93,6 +97,18 @@ def _treat_jobs(deployment: Deployment) -> tuple[int, dict[str, CheckOutcome]]:
         _log.exception("health.check_failed", check="jobs")
         outcomes[UNREADABLE] += CheckOutcome(checked=1, unfixable=1)
     return looked_at, outcomes
+
+
+def _snapshot(treated: Treated) -> CheckOutcome:
+    findings = [treatment.finding for treatment in treated.treatments if treatment.finding is not None]
+    if not findings:
+        return CheckOutcome()
+    _log.debug("health.snapshot", job=treated.job_id, conditions=_conditions(findings), witnesses=findings[0].evidence)
+    return CheckOutcome(checked=1)
+
+
+def _conditions(findings: Sequence[Finding]) -> list[str]:
+    return [str(finding.condition) for finding in findings]
 
 
 def _outcomes(treatments: tuple[Treatment, ...]) -> Iterator[tuple[str, CheckOutcome]]:

@@ -86,6 +86,6 @@ class Observation:
     queue: QueueDepth | Unknown | None
     dispatcher: DispatchTestimony | Unknown | None
     workers: WorkersTestimony | Unknown
-    progress: JobProgress = field(default_factory=JobProgress)
+    progress: JobProgress | Unknown = field(default_factory=JobProgress)
     patience: Patience = field(default_factory=Patience)
     leftovers: Mapping[str, str] = field(default_factory=dict)

@@ -114,7 +114,7 @@ def _look(deployment: Deployment, job: JobRecord, said: Testimony, now: datetime
         queue=said.queue,
         dispatcher=said.dispatcher,
         workers=workers,
-        progress=JobProgress() if isinstance(said.progress, Unknown) else said.progress,
+        progress=said.progress,
         patience=Patience(watch.idle, watch.unserved, watch.moved_at),
         leftovers=_leftovers(deployment, said) if job.is_final else {},
     )

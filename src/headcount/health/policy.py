@@ -14,4 +14,5 @@ def policy_of(settings: Settings) -> Policy:
         dispatch_attempts=settings.dispatch_attempts,
         health_interval=settings.health_interval,
         ack_wait=settings.ack_wait,
+        zombie_safety_age=settings.zombie_safety_age,
     )

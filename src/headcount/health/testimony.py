@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import singledispatch
 
-from headcount.domain.records import StageProgress
+from headcount.domain.records import JobProgress, StageProgress
 from headcount.domain.states import DispatchMode
 from headcount.domain.verdict import describe
 from headcount.health.observation import LedgerTestimony, Observation, WorkersTestimony
@@ -39,7 +39,7 @@ def statements(observation: Observation) -> tuple[Statement, ...]:
         _statement("queue", observation.queue),
         _statement("dispatcher", observation.dispatcher),
         *([_statement("workers", observation.workers)] if job.dispatch_mode == DispatchMode.ASYNC_API else []),
-        Statement("progress rows", _stages(observation.progress.stages)),
+        _statement("progress rows", observation.progress),
         *([] if job.is_final else [Statement("patience", _patience(observation))]),
         *(Statement(engine, f"still holds {what}") for engine, what in sorted(observation.leftovers.items())),
     )
@@ -73,6 +73,11 @@ def _(said: LedgerTestimony) -> str:
 
 @_words.register
 def _(said: Snapshot) -> str:
+    return _stages(said.stages)
+
+
+@_words.register
+def _(said: JobProgress) -> str:
     return _stages(said.stages)
 
 

@@ -121,6 +121,8 @@ def _holdings(deployment: Deployment) -> tuple[dict[str, Holdings], int]:
             said[name] = held_runs()
         except TemporaryError as error:
             _log.warning("health.postponed", check="zombies", engine=name, reason=str(error))
+        except Exception:  # noqa: BLE001 - as the docstring says
+            _log.exception("health.zombies_not_listed", engine=name)
     return said, len(ask) - len(said)
 
 
@@ -164,6 +166,9 @@ def _settle(deployment: Deployment, ref: JobRef, held: Held, standing: Standing 
         forget(deployment, ref)
     except TemporaryError as error:
         _log.warning("health.postponed", check="zombies", job=ref.job_id, reason=str(error))
+        return CheckOutcome(checked=1, unfixable=1)
+    except Exception:  # noqa: BLE001 - one run that cannot be deleted must not hide the others
+        _log.exception("health.zombie_not_deleted", job=ref.job_id, run=ref.run)
         return CheckOutcome(checked=1, unfixable=1)
     _tell(deployment, ref, held, reason, is_known=isinstance(standing, Standing))
     return CheckOutcome(checked=1, fixed=1)

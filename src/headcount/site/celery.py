@@ -17,7 +17,7 @@ app = celery_app(settings.HEADCOUNT)
 
 @setup_logging.connect
 def _log_as_the_server_does(**_: object) -> None:
-    configure_logs(as_json=settings.HEADCOUNT.log_json)
+    configure_logs(as_json=settings.HEADCOUNT.log_json, level=settings.HEADCOUNT.log_level)
 
 
 @worker_shutting_down.connect

@@ -10,7 +10,7 @@ from headcount.site.wsgi import application
 
 __all__ = ["application"]
 
-configure_logs(as_json=settings.HEADCOUNT.log_json)
+configure_logs(as_json=settings.HEADCOUNT.log_json, level=settings.HEADCOUNT.log_level)
 # A server that is killed would leave its workers on the port, and its successor could not listen there.
 die_with_parent()
 # Django loads the views with the first request otherwise.

@@ -5,7 +5,7 @@ from headcount.health.finding import Finding
 from headcount.health.observation import LedgerTestimony, Observation
 from headcount.health.repairs.ground import still_running, tell
 from headcount.ports.deployment import Deployment
-from headcount.store import jobs, ledger
+from headcount.store import jobs, ledger, progress
 
 
 def repair(deployment: Deployment, observation: Observation, finding: Finding) -> bool:
@@ -17,5 +17,9 @@ def repair(deployment: Deployment, observation: Observation, finding: Finding) -
 
 
 def _has_moved(observation: Observation) -> bool:
-    seen = observation.ledger
-    return isinstance(seen, LedgerTestimony) and ledger.counts(observation.job.id) != seen.counts
+    """Progress rows that are complete tell of a job whose ledger is gone that it is done, not that nobody can do it."""
+    seen, job_id = observation.ledger, observation.job.id
+    if not isinstance(seen, LedgerTestimony):
+        return False
+    counts = ledger.counts(job_id)
+    return counts != seen.counts or (counts.total == 0 and progress.of(job_id).is_complete())

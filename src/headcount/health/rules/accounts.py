@@ -99,9 +99,9 @@ def _told(stage: StageProgress) -> str:
 def progress_behind(case: Case) -> Iterator[Finding]:
     """Progress rows that know of fewer tasks than the ledger, though there was time to write them."""
     ledger = case.ledger
-    if ledger is None or not case.is_whole:
+    if ledger is None or not case.is_whole or case.progress is None:
         return
-    behind = _behind(case.observation.progress.stages, ledger.counts)
+    behind = _behind(case.progress.stages, ledger.counts)
     if behind is None or not (case.lingers or case.is_complete):
         return
     explanation = (

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from typing import Any
 
-from headcount.domain.records import JobRecord
+from headcount.domain.records import JobProgress, JobRecord
 from headcount.domain.states import DispatchMode
 from headcount.domain.verdict import live_bound
 from headcount.health.finding import Condition, Finding, Policy, Remedy
@@ -70,14 +70,25 @@ class Case:
         said = self.observation.workers
         return None if isinstance(said, Unknown) else said.seen_lately
 
+    @property
+    def progress(self) -> JobProgress | None:
+        """What the progress rows say, None where they are silent."""
+        said = self.observation.progress
+        return None if isinstance(said, Unknown) else said
+
     @cached_property
     def silent(self) -> tuple[tuple[str, Unknown], ...]:
-        """The witnesses without whose word no job is given up, as far as they are silent."""
+        """The witnesses without whose word no job is given up, as far as they are silent.
+
+        The progress rows are one where there is no ledger: then they alone may know that the job is done.
+        """
+        last_resort = (("progress rows", self.observation.progress),) if self.has_no_ledger else ()
         asked = (
             ("ledger", self.observation.ledger),
             ("queue", self.observation.queue),
             ("dispatcher", self.observation.dispatcher),
             ("workers", self.observation.workers),
+            *last_resort,
         )
         return tuple((name, said) for name, said in asked if isinstance(said, Unknown))
 
@@ -125,7 +136,8 @@ class Case:
     def is_finished_by_progress(self) -> bool:
         """Whether the progress rows alone are left to tell, and say that everything is done."""
         nobody_objects = self.state is None or self.state.all_tasks_processed
-        return self.is_async and self.has_no_ledger and nobody_objects and self.observation.progress.is_complete()
+        is_complete = self.progress is not None and self.progress.is_complete()
+        return self.is_async and self.has_no_ledger and nobody_objects and is_complete
 
     @cached_property
     def held(self) -> int:

@@ -79,8 +79,8 @@ def _workers(said: WorkersTestimony | Unknown) -> Figures:
     }
 
 
-def _progress(said: JobProgress) -> Figures:
-    return _stages(said.stages)
+def _progress(said: JobProgress | Unknown) -> Figures:
+    return _unknown(said) if isinstance(said, Unknown) else _stages(said.stages)
 
 
 def _stages(stages: tuple[StageProgress, ...]) -> Figures:

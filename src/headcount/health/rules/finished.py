@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from headcount.domain.records import TaskCounts
+from headcount.domain.records import JobProgress, TaskCounts
 from headcount.domain.states import JobState, Stage
 from headcount.domain.verdict import Verdict, verdict
 from headcount.health.finding import Condition, Finding, Remedy
@@ -80,9 +80,9 @@ def _being_ended(case: Case, known: str) -> Finding:
 
 def finished_by_progress(case: Case) -> Iterator[Finding]:
     """No ledger and no state manager are left to ask, and the progress rows say that everything is done."""
-    if case.is_decided or not case.is_finished_by_progress:
+    if case.is_decided or case.progress is None or not case.is_finished_by_progress:
         return
-    decision = _verdict_of_progress(case)
+    decision = _verdict_of_progress(case, case.progress)
     yield case.finding(
         Condition.FINISHED_NOT_FINALISED,
         Remedy.FOLLOW_PROGRESS,
@@ -94,6 +94,6 @@ def finished_by_progress(case: Case) -> Iterator[Finding]:
     )
 
 
-def _verdict_of_progress(case: Case) -> Verdict:
-    results = case.observation.progress.stage(Stage.RESULTS)
+def _verdict_of_progress(case: Case, progress: JobProgress) -> Verdict:
+    results = progress.stage(Stage.RESULTS)
     return verdict(TaskCounts(saved=results.done, failed=results.failed), case.job.failure_threshold)

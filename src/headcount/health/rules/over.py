@@ -1,13 +1,14 @@
 """Jobs that have ended, and jobs whose status nobody can read: nothing is repaired but what is left lying about."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from headcount.domain.records import TaskCounts
 from headcount.domain.states import JobState
 from headcount.domain.verdict import describe
 from headcount.health.finding import Condition, Finding, Remedy
 from headcount.health.rules.case import Case
-from headcount.health.rules.wording import tasks
+from headcount.health.rules.wording import later, span, tasks
 
 
 def unknown_status(case: Case) -> Iterator[Finding]:
@@ -58,13 +59,19 @@ def _why_no_success(case: Case, counts: TaskCounts) -> str:
         return f"{tasks(counts.open)} of {counts.total} are open"
     if counts.exceeds(case.job.failure_threshold):
         return f"{counts.failed} failed of {counts.total} are more than its threshold allows"
-    if not case.is_whole and not case.observation.progress.is_complete():
+    if not case.is_whole and case.progress is not None and not case.progress.is_complete():
         return f"the ledger holds {counts.total} of its {_total(case)} tasks"
     return ""
 
 
 def _total(case: Case) -> str:
     return "uncounted" if case.job.task_total is None else str(case.job.task_total)
+
+
+def _swept_at(case: Case) -> datetime | None:
+    """When the sweep of the health loop takes what is left over, which waits for its age."""
+    due = later(case.job.finished_at or case.now, case.policy.zombie_safety_age)
+    return due if due is None or due > case.now else case.next_look
 
 
 def leftovers(case: Case) -> Iterator[Finding]:
@@ -75,6 +82,7 @@ def leftovers(case: Case) -> Iterator[Finding]:
     what = "; ".join(f"{engine}: {holding}" for engine, holding in sorted(held.items()))
     explanation = f"Engines still hold something of a run that is over: {what}."
     if case.job.is_final:
-        yield case.finding(Condition.ORPHANS, Remedy.CLEAN_UP, explanation, next_step="What is left over is deleted.")
+        next_step = f"What is left over is deleted when the end is {span(case.policy.zombie_safety_age)} ago."
+        yield case.finding(Condition.ORPHANS, Remedy.CLEAN_UP, explanation, next_step=next_step, due=_swept_at(case))
     else:
         yield case.report(Condition.ORPHANS, explanation, next_step="It is deleted when the job has ended.")
