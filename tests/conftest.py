@@ -66,7 +66,7 @@ def with_long_groups_early(items: list[pytest.Item]) -> list[pytest.Item]:
         (groups[mark.args[0]] if mark else others).append(item)
     long = list(groups.values())
     portions = [list(chain(*long[begin : begin + GROUPS_AT_ONCE])) for begin in range(0, len(long), GROUPS_AT_ONCE)]
-    size = ceil(len(others) / (2 * len(portions)))
+    size = max(1, ceil(len(others) / (2 * len(portions))))
     parts = [others[begin : begin + size] for begin in range(0, len(others), size)]
     return list(chain(*chain(*zip_longest(portions, parts, fillvalue=[]))))
 

@@ -30,7 +30,8 @@ def running(private: Servers) -> Iterator[Live]:
     """A whole deployment on one host; its broker is RabbitMQ where there is one, else a Redis of its own."""
     with ExitStack() as stack:
         broker_url, proxy = _broker(stack)
-        site = stack.enter_context(new_site(private, HEADCOUNT_BROKER_URL=broker_url))
+        addresses = {"HEADCOUNT_BROKER_URL": broker_url, "HEADCOUNT_PUBLIC_URL": "http://headcount.example"}
+        site = stack.enter_context(new_site(private, **addresses))
         yield stack.enter_context(live(site, stack.enter_context(up(site)), proxy))
 
 
