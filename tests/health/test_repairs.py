@@ -6,6 +6,7 @@ import pytest
 
 from headcount import metrics
 from headcount.clock import system_clock
+from headcount.domain.records import JobProgress, TaskSpec
 from headcount.domain.states import JobState
 from headcount.engines.database.models import Dispatch
 from headcount.flow.cancel import cancel
@@ -14,7 +15,7 @@ from headcount.health.audit import audit
 from headcount.health.finding import Condition, Remedy
 from headcount.models import Job, JobEvent, RepairTurn, Task
 from headcount.ports.deployment import Deployment
-from headcount.store import jobs, ledger, turns
+from headcount.store import jobs, ledger, progress, turns
 from headcount.wiring import build
 from tests.flow.given import claimed, posted, success
 from tests.flow.threads import at_once
@@ -149,6 +150,21 @@ class TestTooLate:
         damaged = DAMAGE[Remedy.FOLLOW_PROGRESS](deployment)
         hopeless = finding(Condition.STALLED, Remedy.REVOKE, JobState.REVOKED)
         assert not apply(deployment, damaged.observation, hopeless)
+        assert jobs.status_of(damaged.job.id) is JobState.STARTED
+
+    def test_a_job_whose_ledger_came_meanwhile_is_not_ended_by_its_progress(
+        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        damaged = DAMAGE[Remedy.FOLLOW_PROGRESS](deployment)
+        really = progress.of
+
+        def of_a_job_that_is_collected_now(job_id: int) -> JobProgress:
+            monkeypatch.setattr(progress, "of", really)
+            ledger.collect(job_id, 0, [TaskSpec("1", {})])
+            return really(job_id)
+
+        monkeypatch.setattr(progress, "of", of_a_job_that_is_collected_now)
+        assert not applied(deployment, damaged)
         assert jobs.status_of(damaged.job.id) is JobState.STARTED
 
     def test_a_state_that_is_counted_again_is_not_rebuilt(self, deployment: Deployment) -> None:

@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from headcount.domain.records import JobRecord, TaskCounts
-from headcount.domain.states import JobState, Stage
+from headcount.domain.states import JobState, Stage, from_states
 from headcount.domain.verdict import verdict
 from headcount.flow.finalise import give_up
 from headcount.flow.relay import relay
@@ -39,6 +39,9 @@ def _finish(deployment: Deployment, job: JobRecord) -> bool:
     decision = verdict(counts, job.failure_threshold)
     evidence = {"progress": counts.by_state(), "task_total": results.total}
     with write_transaction():
+        # Whoever collects holds the job, too: no task comes between this look and the verdict.
+        if not transitions.hold(job.ref, from_states(decision.status)) or ledger.size(job.id):
+            return False
         jobs.set_task_total(job.id, job.run, counts.total)
         finished = transitions.finish(job.ref, decision, counts, job.failure_threshold, evidence, deployment.clock())
         if not finished:
