@@ -143,6 +143,23 @@ class TestTheSweep:
         assert sweep(deployment) == CheckOutcome(1, 0, 1)
         assert repair_events(left_over.job) == []
 
+    def test_a_run_whose_deletion_breaks_keeps_no_other_from_going(
+        self, deployment: Deployment, clock: FrozenClock, left_over: Damaged, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        other = DAMAGE[Remedy.CLEAN_UP](deployment)
+        really = type(deployment.queue).remove
+
+        def breaks_for_the_first(queue: object, job: JobRef) -> None:
+            if job == left_over.job.ref:
+                raise RuntimeError("a fault that nobody foresaw")
+            really(queue, job)
+
+        clock.advance(deployment.settings.zombie_safety_age)
+        monkeypatch.setattr(type(deployment.queue), "remove", breaks_for_the_first)
+        assert sweep(deployment) == CheckOutcome(2, 1, 1)
+        assert left_over.job.id < other.job.id
+        other.repaired()
+
     def test_names_of_no_run_are_reported(self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> None:
         odd = Holdings((HeldRun(JobRef(999, 1), deployment.clock()),), ("headcount:who-knows",))
         monkeypatch.setattr(type(deployment.state), "held_runs", lambda _: odd)
