@@ -66,5 +66,6 @@ def test_a_child_that_dies_is_started_again_and_leaves_nothing(
 
 
 def test_a_killed_supervisor_takes_its_children_along(supervisor: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    assert len(everyone(tmp_path)) == 4, "two children, each with one of its own"
     supervisor.kill()
     wait_until(lambda: everyone(tmp_path) == [], "all have ended")

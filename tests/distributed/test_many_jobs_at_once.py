@@ -30,10 +30,12 @@ def test_forty_jobs_four_at_a_time_with_overlapping_posts_all_end_with_exact_cou
 ) -> None:
     collection = running.collection(TASKS)
     with ThreadPoolExecutor(AT_A_TIME) as lanes:
-        list(lanes.map(lambda _: whole_job(running, collection, posters), range(JOBS)))
+        ended = list(lanes.map(lambda _: whole_job(running, collection, posters), range(JOBS)))
+    assert len(set(ended)) == JOBS
 
 
-def whole_job(running: Live, collection: str, posters: ThreadPoolExecutor) -> None:
+def whole_job(running: Live, collection: str, posters: ThreadPoolExecutor) -> int:
+    """Do a job as a crew that posts everything twice would, and hold every witness to its numbers; returns its id."""
     with closing(Api(running.api.url, running.api.token)) as api:
         job_id = api.submit(collection)
         tasks = api.claim(job_id, TASKS)
@@ -43,6 +45,7 @@ def whole_job(running: Live, collection: str, posters: ThreadPoolExecutor) -> No
         assert saved_by(api, job_id, overlapping(last, size=3, step=1), posters) == len(last)
         assert api.status(job_id) == "SUCCESS", "it ends in the request that brings the last result"
         running.evidence.assert_exact(job_id, saved=TASKS - FAILED, failed=FAILED)
+    return job_id
 
 
 def overlapping(tasks: Sequence[Task], size: int, step: int) -> list[Sequence[Task]]:

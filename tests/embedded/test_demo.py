@@ -76,6 +76,7 @@ def test_ctrl_c_in_mid_run_leaves_nothing_running_and_a_second_run_succeeds(proc
 def test_a_demo_that_is_killed_takes_its_processes_along(processes: Processes) -> None:
     demo = start_demo(processes)
     wait_until(lambda: "serves http" in processes.output("demo"), "the server is up")
+    assert set(processes_of(processes.data_dir)) > {demo.pid}, "there is more than the demo to take along"
     demo.kill()
     demo.wait()
     wait_until(lambda: processes_of(processes.data_dir) == {}, "nothing is left running", STOPS_WITHIN_SECONDS)
