@@ -71,6 +71,16 @@ class Detection(models.Model):
         return f"detection {self.position} of task {self.task_id}"
 
 
+class SavedBatch(models.Model):
+    """How many detections one batch of results brought, so that a job's are summed up and not counted one by one."""
+
+    job_id = models.BigIntegerField(db_index=True)
+    detections = models.PositiveIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.detections} detections of job {self.job_id}"
+
+
 class Classification(models.Model):
     """What an algorithm says a detection is."""
 

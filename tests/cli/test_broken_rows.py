@@ -6,6 +6,7 @@ from django.db import IntegrityError, connection
 from headcount.flow.retry import retry
 from headcount.flow.run_job import run_job
 from headcount.store import jobs
+from headcount_images.models import Detection
 from tests.flow import given
 from tests.flow.given import claimed, dispatched, failure, posted, success
 
@@ -91,6 +92,14 @@ def test_a_saved_result_of_a_task_that_failed_is_named(headcount_in_process, job
     said = headcount_in_process("audit", job.id)
     assert said.code == 1
     assert "saved without standing in the ledger as saved: detection" in said.out
+
+
+def test_a_sum_of_detections_that_the_rows_contradict_is_named(headcount_in_process, job):
+    run("UPDATE headcount_images_savedbatch SET detections = detections + 1 WHERE job_id = %(job)s", job)
+    said = headcount_in_process("audit", job.id)
+    assert said.code == 1
+    found = Detection.objects.filter(job_id=job.id).count()
+    assert f"the job is said to have {found + 1} detections but there are {found}" in said.out
 
 
 def test_a_job_that_runs_is_clean_while_it_runs(headcount_in_process, deployment, project_id):

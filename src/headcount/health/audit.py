@@ -84,6 +84,4 @@ def _against_certificate(job: JobRecord, certificate: Certificate, counts: TaskC
 
 
 def _against_kind(deployment: Deployment, job: JobRecord) -> Iterator[str]:
-    strays = deployment.kind(job.kind).strays(job.id, _MOST_NAMED)
-    for stray in strays:
-        yield f"saved without standing in the ledger as saved: {stray}"
+    yield from deployment.kind(job.kind).offences(job.id, _MOST_NAMED)

@@ -102,8 +102,12 @@ class JobKind(ABC):
         """Return counts of what was saved, by name, for people; the job is held meanwhile, so ask the database only."""
         return {}
 
-    def strays(self, job_id: int, limit: int) -> Sequence[str]:
-        """Name up to ``limit`` saved things that do not belong to a task the ledger holds as saved, for an audit."""
+    def offences(self, job_id: int, limit: int) -> Iterable[str]:
+        """Return a sentence for each thing that is wrong with what was saved, for an audit.
+
+        At most ``limit`` for one sort of offence, first of all for what does not belong to a task that the ledger holds
+        as saved.
+        """
         return ()
 
     def export(self, job_id: int, export_format: str) -> Iterator[str]:

@@ -56,10 +56,11 @@ class NoteKind(JobKind):
         """Count the notes."""
         return {"notes": sum(notes_by_key(job_id).values())}
 
-    def strays(self, job_id: int, limit: int) -> Sequence[str]:
+    def offences(self, job_id: int, limit: int) -> Iterable[str]:
         """Name notes of tasks that are not saved."""
         saved = Task.objects.filter(job_id=job_id, state=TaskState.SAVED).values_list("key", flat=True)
-        return sorted(f"note of {key}" for key in set(notes_by_key(job_id)) - set(saved))[:limit]
+        strays = sorted(set(notes_by_key(job_id)) - set(saved))[:limit]
+        return [f"saved without standing in the ledger as saved: note of {key}" for key in strays]
 
 
 def notes_by_key(job_id: int) -> Counter[str]:

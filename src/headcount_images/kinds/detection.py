@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
+from django.db.models import Sum
 from pydantic import ValidationError
 
 from headcount.domain.records import JobRecord, LeasedTask, TaskSpec
@@ -11,7 +12,7 @@ from headcount.errors import BadInputError
 from headcount.ports.job_kind import JobKind, ParsedResult, SavedResult
 from headcount_images import exports, pushed, results
 from headcount_images.links import picture_url
-from headcount_images.models import Collection, Detection, Image
+from headcount_images.models import Collection, Detection, Image, SavedBatch
 from headcount_worker.wire import TaskError, TaskOutput
 
 _PAGE = 2000
@@ -81,13 +82,17 @@ class DetectionKind(JobKind):
         results.save(job.id, results_to_save)
 
     def named_counts(self, job_id: int) -> dict[str, int]:
-        """Count the job's detections."""
-        return {"detections": Detection.objects.filter(job_id=job_id).count()}
+        """Sum up the job's detections."""
+        return {"detections": SavedBatch.objects.filter(job_id=job_id).aggregate(sum=Sum("detections"))["sum"] or 0}
 
-    def strays(self, job_id: int, limit: int) -> Sequence[str]:
-        """Name detections of tasks that are not saved."""
-        strays = Detection.objects.filter(job_id=job_id).exclude(task__state=TaskState.SAVED, task__job_id=job_id)
-        return [f"detection {stray.pk} of task {stray.task_id}" for stray in strays[:limit]]
+    def offences(self, job_id: int, limit: int) -> Iterator[str]:
+        """Name detections of tasks that are not saved, and a sum that the rows contradict."""
+        found = Detection.objects.filter(job_id=job_id)
+        for stray in found.exclude(task__state=TaskState.SAVED, task__job_id=job_id)[:limit]:
+            yield f"saved without standing in the ledger as saved: detection {stray.pk} of task {stray.task_id}"
+        counted, said = found.count(), self.named_counts(job_id)["detections"]
+        if counted != said:
+            yield f"the job is said to have {said} detections but there are {counted}"
 
     def export(self, job_id: int, export_format: str) -> Iterator[str]:
         """Yield the job's detections as CSV, JSON Lines or COCO JSON."""

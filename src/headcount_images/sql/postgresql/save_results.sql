@@ -5,6 +5,9 @@ WITH saved AS (
            (value ->> 6)::double precision, value ->> 7, (value ->> 8)::timestamptz
     FROM jsonb_array_elements(%(detections)s::jsonb)
     RETURNING id, task_id, position
+), counted AS (
+    INSERT INTO headcount_images_savedbatch (job_id, detections)
+    SELECT %(job_id)s, count(*) FROM saved
 )
 INSERT INTO headcount_images_classification (detection_id, position, label, scores, algorithm, terminal, classified_at)
 SELECT saved.id, (item.value ->> 2)::integer, item.value ->> 3, item.value -> 4, item.value ->> 5,
