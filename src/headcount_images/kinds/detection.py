@@ -39,14 +39,12 @@ class DetectionKind(JobKind):
 
         Each page is read whole: SQLite refuses to write on a connection that holds a query open while others write.
         """
-        images = Image.objects.filter(
-            collection_id=job.config["collection_id"], pk__lte=job.config["last_image_id"]
-        ).order_by("id")
-        page = list(images[:_PAGE])
-        while page:
-            for image in page:
-                yield TaskSpec(str(image.pk), {"name": image.name, "width": image.width, "height": image.height})
-            page = list(images.filter(pk__gt=page[-1].pk)[:_PAGE])
+        chosen = Image.objects.filter(collection_id=job.config["collection_id"], pk__lte=job.config["last_image_id"])
+        images = chosen.order_by("id").values_list("pk", "name", "width", "height")
+        last = 0
+        while page := list(images.filter(pk__gt=last)[:_PAGE]):
+            for last, name, width, height in page:
+                yield TaskSpec(str(last), {"name": name, "width": width, "height": height})
 
     def present(self, job: JobRecord, task: LeasedTask, base_url: str) -> dict[str, Any]:
         """Show a worker the image's id and where to fetch it."""
