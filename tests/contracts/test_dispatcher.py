@@ -5,12 +5,14 @@ import secrets
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from django.db import connection
@@ -187,6 +189,25 @@ class TestCeleryAlone:
         with pytest.raises(EngineUnavailableError, match="broker"):
             dispatcher.enqueue(job)
         assert dispatcher.testimony(job) == DispatchTestimony("PENDING", 0)
+
+    @pytest.mark.parametrize("scheme", ["amqp", "redis"])
+    def test_a_broker_that_is_not_there_is_not_waited_for(self, work: ScriptedWork, scheme: str) -> None:
+        port = free_port()
+        settings = settings_for(work, broker_url=f"{scheme}://user:secret@127.0.0.1:{port}/0")
+        dispatcher = build_dispatcher(settings, system_clock, lambda _: DispatchMode.ASYNC_API)
+        begun = time.monotonic()
+        with pytest.raises(EngineUnavailableError, match=r"does not answer: .*refused"):
+            dispatcher.reach_broker()
+        assert time.monotonic() - begun < 1, "the client's own patience is two seconds"
+        assert str(port) in dispatcher.broker
+        assert "secret" not in dispatcher.broker
+
+    def test_a_broker_that_lets_nobody_in_is_away(self, work: ScriptedWork, rabbitmq_url: str) -> None:
+        address = urlsplit(rabbitmq_url)
+        stranger = address._replace(netloc=f"nobody:wrong@{address.hostname}:{address.port or 5672}").geturl()
+        settings = settings_for(work, broker_url=stranger)
+        with pytest.raises(EngineUnavailableError, match="ACCESS_REFUSED"):
+            build_dispatcher(settings, system_clock, lambda _: DispatchMode.ASYNC_API).reach_broker()
 
     def test_what_the_broker_did_not_take_is_sent_with_the_next_enqueue(self, celery_harness: ProcessHarness) -> None:
         job = JobRef(9003, 1)

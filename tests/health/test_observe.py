@@ -1,6 +1,7 @@
 """Observing: every witness is heard, none holds up or falsifies another, and many jobs cost what few cost."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from threading import Event
 from typing import Any
@@ -154,6 +155,39 @@ class TestSilence:
             assert isinstance(silent, Unknown)
             assert "does not answer" in silent.reason
         assert isinstance(seen.ledger, LedgerTestimony)
+
+    def test_a_broker_that_is_away_silences_its_dispatcher_alone_whatever_that_has_noted(self, memory: Deployment):
+        job, unknown = running(memory), make_started_job(1)
+        heard = observe_many(memory, [job, unknown])
+        memory.dispatcher.faults.plan("reach_broker", Fault.UNAVAILABLE)
+        seen = observe_many(memory, [job, unknown])
+        assert heard[0].dispatcher == DispatchTestimony("PENDING", 0)
+        for observation, noted in zip(seen, ["; the dispatch is noted as PENDING", ""], strict=True):
+            silent = observation.dispatcher
+            assert isinstance(silent, Unknown)
+            assert silent.silence is Silence.UNHEARD
+            assert silent.reason == (
+                f"the broker (memory): dispatcher reach_broker: the engine does not answer and did nothing{noted}"
+            )
+        assert [replace(item, dispatcher=None) for item in seen] == [replace(item, dispatcher=None) for item in heard]
+        assert observe_many(memory, [job, unknown]) == heard, "it is there again"
+
+    def test_a_broker_that_hangs_holds_up_no_other_witness(self, memory: Deployment, released: Event):
+        job = running(memory)
+        memory.dispatcher.faults.watcher = lambda name: released.wait(60) if name == "reach_broker" else None
+        seen = observe(memory, job.id)
+        assert isinstance(seen.dispatcher, Unknown)
+        assert "the broker (memory): no answer within 0.3 s" in seen.dispatcher.reason
+        assert seen.queue == QueueDepth(7, 1, 0)
+
+    @pytest.mark.parametrize("is_away", [False, True])
+    def test_the_broker_is_asked_once_for_a_page_of_jobs(self, memory: Deployment, is_away: bool):
+        asked: list[str] = []
+        memory.dispatcher.faults.watcher = asked.append
+        memory.dispatcher.faults.down = is_away
+        seen = observe_many(memory, [make_started_job(1) for _ in range(50)])
+        assert [isinstance(item.dispatcher, Unknown) for item in seen] == [is_away] * 50
+        assert sorted(asked) == ["reach_broker", "testimonies"]
 
     def test_a_process_that_dies_while_it_asks_is_not_kept_alive(self, memory: Deployment):
         job = running(memory)

@@ -15,6 +15,7 @@ from headcount.ports.deployment import Deployment
 from headcount.store import jobs, ledger, registry
 from headcount.testing.clock import FrozenClock
 from headcount.testing.factories import EPOCH, PIPELINE, lease, make_job, make_started_job
+from headcount.testing.faults import Fault
 from tests.health.observed import ENGINES, clock, memory, running
 
 __all__ = ["clock", "memory"]
@@ -121,6 +122,17 @@ class TestPatience:
         getattr(memory, name).faults.down = False
         clock.advance(MINUTE)
         assert self.looked_at(memory, job, remember=True).without_progress == 2 * MINUTE
+
+    @pytest.mark.parametrize("mode", DispatchMode)
+    def test_it_stands_still_while_the_broker_is_away(self, memory: Deployment, clock: FrozenClock, mode: DispatchMode):
+        job = running(memory, dispatch_mode=mode)
+        self.looked_at(memory, job, remember=True)
+        clock.advance(MINUTE)
+        memory.dispatcher.faults.plan("reach_broker", Fault.UNAVAILABLE, times=20)
+        for _ in range(20):
+            assert self.looked_at(memory, job, remember=True) == Patience(moved_at=EPOCH)
+            clock.advance(MINUTE)
+        assert self.looked_at(memory, job, remember=True).without_progress == MINUTE, "it is there, and time counts"
 
     def test_an_engine_that_says_it_knows_nothing_is_not_silent(self, memory: Deployment, clock: FrozenClock):
         job = make_started_job(3)

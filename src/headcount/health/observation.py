@@ -73,7 +73,8 @@ class Observation:
         ledger: the task rows' counts.
         state: the state manager's counts.
         queue: what the queue knows of the run; None where it knows nothing of it.
-        dispatcher: what the dispatcher knows of the run; None where it knows nothing of it.
+        dispatcher: what the dispatcher knows of the run; None where it knows nothing of it. Without its broker it is
+            silent, whatever it has noted: nobody can be handed a run then.
         workers: who offers the job's pipeline.
         progress: what the progress rows say.
         patience: how long the job has stood still.

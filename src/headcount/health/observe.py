@@ -4,7 +4,7 @@ No lock is held, and no transaction is open while an engine beyond the database 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import structlog
@@ -67,6 +67,7 @@ class Testimony:
     workers: Offer | Unknown
     progress: JobProgress | Unknown
     watch: Watch | Unknown | None
+    broker: Unknown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,10 @@ def _hear(deployment: Deployment, page: Mapping[JobRef, JobRecord], now: datetim
         offers = testimonies.of_workers([page[job].project_id for job in some], since=since)
         return {job: offers.get((page[job].project_id, page[job].pipeline or ""), _NO_OFFER) for job in some}
 
+    def broker(some: Sequence[JobRef]) -> Answers:
+        dispatcher.reach_broker()
+        return dict.fromkeys(some)
+
     behind = [
         Witness(f"the state manager ({state.name})", state.snapshots, state.in_database),
         Witness(f"the queue ({queue.name})", queue.depths, queue.in_database),
@@ -97,6 +102,7 @@ def _hear(deployment: Deployment, page: Mapping[JobRef, JobRecord], now: datetim
         Witness("the workers", workers),
         Witness("the progress rows", testimonies.of_progress),
         Witness("the patience rows", patience.of),
+        *([Witness(f"the broker ({dispatcher.broker})", broker, in_database=False)] if dispatcher.broker else []),
     ]
     # The ledger last: what is saved, counted and acknowledged in between makes them look behind it, never ahead.
     heard = hear(behind, list(page), settings.witness_timeout)
@@ -112,13 +118,22 @@ def _look(deployment: Deployment, job: JobRecord, said: Testimony, now: datetime
         ledger=said.ledger if isinstance(said.ledger, Unknown) else _ledger(said.ledger, now),
         state=said.state,
         queue=said.queue,
-        dispatcher=said.dispatcher,
+        dispatcher=_dispatcher(said),
         workers=workers,
         progress=said.progress,
         patience=Patience(watch.idle, watch.unserved, watch.moved_at),
         leftovers=_leftovers(deployment, said) if job.is_final else {},
     )
     return Look(observation, said.watch, watch)
+
+
+def _dispatcher(said: Testimony) -> DispatchTestimony | Unknown | None:
+    """A run that its dispatcher has noted as waiting may wait because of the broker: without that, its word is none."""
+    if said.broker is None:
+        return said.dispatcher
+    if not isinstance(said.dispatcher, DispatchTestimony):
+        return said.broker
+    return replace(said.broker, reason=f"{said.broker.reason}; the dispatch is noted as {said.dispatcher.state}")
 
 
 def _ledger(sums: TaskSums, now: datetime) -> LedgerTestimony:
@@ -147,7 +162,7 @@ def _workers(settings: Settings, job: JobRecord, said: Testimony, now: datetime)
 
 
 def _sighting(job: JobRecord, said: Testimony, workers: WorkersTestimony | Unknown) -> Sighting:
-    engines = (said.ledger, said.state, said.queue, said.dispatcher)
+    engines = (said.ledger, said.state, said.queue, said.dispatcher, said.broker)
     is_served: bool | None
     if job.dispatch_mode is not DispatchMode.ASYNC_API or job.task_total is None:
         is_served = True

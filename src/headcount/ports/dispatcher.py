@@ -36,6 +36,10 @@ class Dispatcher(Protocol):
     name: str
     in_database: bool
 
+    @property
+    def broker(self) -> str | None:
+        """The server that carries runs to whoever takes them up, for people; None where there is none to be away."""
+
     def enqueue(self, job: JobRef) -> None:
         """Have ``run_job`` run for this run; does nothing where it is already enqueued, running or done."""
 
@@ -50,3 +54,9 @@ class Dispatcher(Protocol):
 
     def testimonies(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, DispatchTestimony | None]:
         """Return what ``testimony`` says of each run, in one request."""
+
+    def reach_broker(self) -> None:
+        """Return where runs can be carried on at this moment, in one request; raises where the broker is away.
+
+        What ``testimony`` says of a run that waits is worth nothing then: nobody can take it up.
+        """

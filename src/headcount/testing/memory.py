@@ -287,6 +287,7 @@ class MemoryDispatcher:
 
     name = "memory"
     in_database = False
+    broker = "memory"
 
     def __init__(self, max_attempts: int = 10) -> None:
         self.faults = Faults("dispatcher")
@@ -317,6 +318,10 @@ class MemoryDispatcher:
     def testimonies(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, DispatchTestimony | None]:
         """Return what is known of each run."""
         return {job: self._runs.get(job) for job in jobs}
+
+    @breakable
+    def reach_broker(self) -> None:
+        """Do nothing, unless the faults have it away."""
 
     def run_next(self, run: Callable[[JobRef], None], abandon: Callable[[JobRef, str], None]) -> JobRef | None:
         """Take up the oldest due run and do it here; returns which it was, None when none is due.

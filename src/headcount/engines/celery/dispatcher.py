@@ -41,6 +41,11 @@ class CeleryDispatcher:
         self._mode_of = mode_of
         self._publisher = publisher
 
+    @property
+    def broker(self) -> str:
+        """The broker's address."""
+        return self._publisher.broker
+
     def enqueue(self, job: JobRef) -> None:
         """Note the run and send its message, unless that was done before."""
         rows.enter(job, self._clock())
@@ -55,12 +60,16 @@ class CeleryDispatcher:
         return entered or revived
 
     def testimony(self, job: JobRef) -> DispatchTestimony | None:
-        """Return the table's word; the broker is not asked."""
+        """Return the table's word, which is there whatever becomes of the broker."""
         return rows.testimony(job)
 
     def testimonies(self, jobs: Sequence[JobRef]) -> Mapping[JobRef, DispatchTestimony | None]:
         """Return the table's word of each run, in one statement."""
         return rows.testimonies(jobs)
+
+    def reach_broker(self) -> None:
+        """Ask the broker whether it is there."""
+        self._publisher.reach()
 
     def send_again(self, message: Message, delay: timedelta) -> None:
         """Send the same message once more, to be taken up after ``delay``."""

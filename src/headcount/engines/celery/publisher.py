@@ -1,13 +1,11 @@
 """Publishing: puts a run's message into the broker, confirmed, or says that the broker does not answer."""
 
 from datetime import timedelta
-from typing import Any
 
-from amqp.exceptions import AMQPError, MessageNacked
 from celery import Celery
-from kombu.exceptions import KombuError
 
 from headcount.engines.celery.application import RUN_JOB
+from headcount.engines.celery.broker import errors_of, open_connection, reach, reason_of
 from headcount.engines.celery.rows import Message
 from headcount.errors import EngineUnavailableError
 
@@ -25,6 +23,11 @@ class Publisher:
     def __init__(self, app: Celery) -> None:
         self._app = app
 
+    @property
+    def broker(self) -> str:
+        """The broker's address, without its password."""
+        return str(self._app.connection_for_write().as_uri())
+
     def publish(self, message: Message, task_id: str, delay: timedelta = timedelta(0)) -> None:
         """Send a message that a worker is to take up after ``delay``; the broker has it safely on return.
 
@@ -33,14 +36,20 @@ class Publisher:
         """
         try:
             self._send(message, task_id, delay)
-        except (*self._connection_errors(), KombuError, AMQPError, MessageNacked, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise EngineUnavailableError(f"the broker does not take the dispatch: {reason}") from error
+        except errors_of(self._app.connection_for_write()) as error:
+            raise EngineUnavailableError(f"the broker does not take the dispatch: {reason_of(error)}") from error
+
+    def reach(self) -> None:
+        """Return where the broker answers.
+
+        Raises:
+            EngineUnavailableError: it does not.
+        """
+        reach(self._app.connection_for_write())
 
     def _send(self, message: Message, task_id: str, delay: timedelta) -> None:
         with self._app.connection_for_write() as connection:
-            # Left to itself the client tries for seconds to reach a broker that refuses; the caller knows better.
-            connection.connect()
+            open_connection(connection)
             self._app.send_task(
                 RUN_JOB,
                 args=[message.job.job_id, message.job.run, message.generation],
@@ -54,7 +63,3 @@ class Publisher:
                 timeout=_CONFIRM_SECONDS,
                 confirm_timeout=_CONFIRM_SECONDS,
             )
-
-    def _connection_errors(self) -> tuple[Any, ...]:
-        connection = self._app.connection_for_write()
-        return (*connection.connection_errors, *connection.channel_errors)

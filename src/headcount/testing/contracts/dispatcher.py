@@ -62,6 +62,10 @@ class DispatcherContract:
         asked = [_job() for _ in range(1000)]
         assert harness.dispatcher.testimonies(asked) == dict.fromkeys(asked)
 
+    def test_its_broker_answers_where_it_has_one(self, harness: DispatcherHarness) -> None:
+        assert (harness.dispatcher.broker is None) == harness.dispatcher.name.startswith("database")
+        harness.dispatcher.reach_broker()
+
     def test_a_run_that_waits_is_pending(self, harness: DispatcherHarness) -> None:
         job = _job()
         harness.dispatcher.enqueue(job)
