@@ -1,5 +1,8 @@
 """Every trouble there is really happens, at the place it names, and the job ends well all the same."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -24,6 +27,35 @@ def held(ground: Ground, plan: Plan) -> Outcome:
 def test_every_trouble_alone_is_survived(engines: str, trouble: Trouble) -> None:
     outcome = held(GROUNDS[engines](), planned(fault(trouble)))
     assert outcome.status == ("REVOKED" if trouble is Trouble.CANCEL else "SUCCESS")
+
+
+def test_a_broker_that_is_away_while_a_job_is_submitted_gets_it_later(engines: str) -> None:
+    with capture_logs() as logs:
+        outcome = held(GROUNDS[engines](), planned(fault(Trouble.CUT_BROKER, after=0)))
+    postponed = [entry for entry in logs if entry["event"] == "outbox.postponed"]
+    assert {(entry["topic"], entry["job"]) for entry in postponed} == {("dispatch", outcome.job_id)}
+
+
+def test_a_broker_that_is_away_later_is_a_witness_that_is_silent(engines: str) -> None:
+    with capture_logs() as logs:
+        held(GROUNDS[engines](), planned(fault(Trouble.CUT_BROKER)))
+    snapshots = [entry["witnesses"]["dispatcher"] for entry in logs if entry["event"] == "health.snapshot"]
+    assert any("does not answer" in (said or {}).get("unknown", "") for said in snapshots)
+
+
+def test_an_engine_that_can_really_be_cut_off_is_not_silenced_at_its_port(engines: str) -> None:
+    ground, cuts = GROUNDS[engines](), []
+
+    @contextmanager
+    def cut() -> Iterator[None]:
+        assert not any(faults.down for faults in ground.broken.faults.values())
+        cuts.append("cut")
+        yield
+        cuts.append("mended")
+
+    ground.cuts = {"dispatcher": cut}
+    held(ground, planned(fault(Trouble.CUT_BROKER, after=0), fault(Trouble.CUT_BROKER)))
+    assert cuts == ["cut", "mended"] * 2
 
 
 @pytest.mark.parametrize("again", [False, True])

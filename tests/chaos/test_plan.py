@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from headcount.domain.states import JobState
 from headcount.testing.chaos.plan import (
     _COSTLY,
+    _DRAWN_LAST,
     _OF_DISPATCHER,
     _OF_WEB,
     MOST_COSTLY,
@@ -53,7 +55,7 @@ def test_a_plan_holds_what_it_may_and_nothing_else(seed: int, tasks: int, can: C
     assert len(drawn.words) == tasks
     assert {fault.trouble for fault in drawn.faults} <= can.troubles
     assert set(drawn.words) <= can.words | {Word.NOTE}
-    assert len(drawn.faults) <= MOST_FAULTS + 1
+    assert len(drawn.faults) <= MOST_FAULTS + len(_DRAWN_LAST)
     assert sum(fault.trouble in _COSTLY for fault in drawn.faults) <= MOST_COSTLY
     assert [fault.after for fault in drawn.faults] == sorted(fault.after for fault in drawn.faults)
     assert all(0 <= fault.after < tasks and 1 <= fault.size <= max(4, drawn.batch) for fault in drawn.faults)
@@ -64,6 +66,18 @@ def test_a_job_is_never_over_before_it_is_cancelled(seed: int, tasks: int) -> No
     drawn = plan(seed, tasks)
     for cancel in (one for one in drawn.faults if one.trouble is Trouble.CANCEL):
         assert cancel.after == 0 or cancel.after + 3 * drawn.batch <= tasks
+
+
+@given(SEEDS, TASKS)
+def test_a_broker_that_is_away_changes_nothing_else_of_what_a_seed_gives(seed: int, tasks: int) -> None:
+    drawn, without = plan(seed, tasks), plan(seed, tasks, Capabilities(frozenset(Trouble) - {Trouble.CUT_BROKER}))
+    others = tuple(fault for fault in drawn.faults if fault.trouble is not Trouble.CUT_BROKER)
+    assert replace(drawn, faults=others) == without
+
+
+def test_brokers_are_away_while_jobs_are_submitted_and_later() -> None:
+    cuts = [fault for seed in range(200) for fault in plan(seed, 12).faults if fault.trouble is Trouble.CUT_BROKER]
+    assert {bool(cut.after) for cut in cuts} == {False, True}
 
 
 def test_every_trouble_place_and_word_is_drawn_by_some_seed_of_the_two_hundred() -> None:

@@ -17,12 +17,13 @@ from typing import Any, cast
 from headcount.clock import system_clock
 from headcount.errors import EngineUnavailableError
 from headcount.ports.deployment import Deployment
+from headcount.ports.job_kind import JobKind
 from headcount.ports.state_manager import AsyncJobStateManager
 from headcount.ports.task_queue import TaskQueue
 
 
 class Gap(StrEnum):
-    """A place between two steps: right before or right after a call of an engine."""
+    """A place between two steps: right before or right after a call of an engine or a job kind."""
 
     BETWEEN_COMMIT_AND_COUNT = "before state.account"
     BETWEEN_COUNT_AND_ACKNOWLEDGEMENT = "before queue.acknowledge"
@@ -45,15 +46,21 @@ class Faults:
 
     directory: Path
 
-    def arm(self, gap: Gap, harm: Harm = Harm.DEATH) -> None:
-        """Have the next process that comes to a gap suffer."""
+    def arm(self, gap: Gap | str, harm: Harm = Harm.DEATH) -> None:
+        """Have the next process that comes to a gap, or to any place named like one, suffer."""
         self._write(gap, harm)
+
+    def disarm(self) -> None:
+        """Let nobody suffer any more."""
+        for word in ("before", "after"):
+            for armed in self.directory.glob(f"{word} *"):
+                armed.unlink(missing_ok=True)
 
     def is_armed(self, gap: Gap) -> bool:
         """Whether nobody has come to the gap yet."""
         return (self.directory / gap).exists()
 
-    def strike(self, gap: Gap) -> None:
+    def strike(self, gap: str) -> None:
         """Suffer what is armed for a gap, if anything is.
 
         Raises:
@@ -85,10 +92,11 @@ class Faults:
 
 
 def with_faults(deployment: Deployment, faults: Faults) -> Deployment:
-    """Return a deployment whose queue and state manager suffer what is armed."""
+    """Return a deployment whose queue, state manager and job kinds suffer what is armed."""
     queue = cast(TaskQueue, _Struck("queue", deployment.queue, faults))
     state = cast(AsyncJobStateManager, _Struck("state", deployment.state, faults))
-    return replace(deployment, queue=queue, state=state)
+    kinds = {name: cast(JobKind, _Struck("kind", kind, faults)) for name, kind in deployment.kinds.items()}
+    return replace(deployment, queue=queue, state=state, kinds=kinds)
 
 
 class _Struck:
@@ -113,6 +121,4 @@ class _Struck:
         return call
 
     def _strike(self, moment: str, name: str) -> None:
-        place = f"{moment} {self._port}.{name}"
-        if place in set(Gap):
-            self._faults.strike(Gap(place))
+        self._faults.strike(f"{moment} {self._port}.{name}")

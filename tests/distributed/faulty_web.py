@@ -5,6 +5,7 @@ socket outlives the processes, so a request that comes between two of them waits
 """
 
 import os
+import signal
 import socket
 import sys
 
@@ -12,6 +13,9 @@ from waitress import serve
 
 from headcount.parentage import die_with_parent
 from headcount.site.wsgi import application
+
+KILLED = "a web process was killed"
+"""The line of its log for each."""
 
 
 def main() -> None:
@@ -21,7 +25,8 @@ def main() -> None:
         if not child:
             die_with_parent()
             serve(application, sockets=[listener], threads=8, _quiet=True)
-        os.waitpid(child, 0)
+        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL:
+            print(KILLED, flush=True)
 
 
 if __name__ == "__main__":

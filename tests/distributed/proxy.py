@@ -18,6 +18,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._lines: set[socket.socket] = set()
         self._is_closed = False
+        self.times_cut = 0
         self._threads = [threading.Thread(target=self._accept_forever)]
         self._threads[0].start()
 
@@ -34,6 +35,7 @@ class Proxy:
         """Break every connection and refuse others; returns how many there were."""
         with self._lock:
             self._is_closed = True
+            self.times_cut += 1
             cut = len(self._lines) // 2
             for line in self._lines:
                 _break(line)
@@ -93,6 +95,31 @@ def proxied(url: str) -> Iterator[tuple[str, Proxy]]:
         yield address._replace(netloc=f"{credentials}@{HOST}:{proxy.port}").geturl(), proxy
     finally:
         proxy.end()
+
+
+@contextmanager
+def obeying(proxy: Proxy) -> Iterator[int]:
+    """Have another process cut and mend a proxy: it writes the word to the descriptor yielded, and reads a byte.
+
+    The proxy is mended in the end.
+    """
+    near, far = socket.socketpair()
+
+    def obey() -> None:
+        with near.makefile() as words:
+            for word in words:
+                {"cut": proxy.cut, "mend": proxy.mend}[word.strip()]()
+                near.sendall(b".")
+
+    thread = threading.Thread(target=obey)
+    thread.start()
+    try:
+        yield far.fileno()
+    finally:
+        far.close()
+        thread.join()
+        near.close()
+        proxy.mend()
 
 
 def _break(line: socket.socket) -> None:

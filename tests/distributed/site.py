@@ -76,10 +76,11 @@ class Site:
     def with_variables(self, **variables: str) -> "Site":
         return replace(self, variables={**self.variables, **variables})
 
-    def run(self, *command: str) -> str:
-        """Run a Python module to its end and return what it prints."""
+    def run(self, *command: str, pass_fds: Sequence[int] = ()) -> str:
+        """Run a Python module to its end and return what it prints; it inherits the descriptors that are passed."""
+        line = [sys.executable, "-m", *command]
         done = subprocess.run(
-            [sys.executable, "-m", *command], env=self.environment, capture_output=True, text=True, check=False
+            line, env=self.environment, capture_output=True, text=True, check=False, pass_fds=pass_fds
         )
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout

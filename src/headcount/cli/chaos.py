@@ -36,8 +36,9 @@ def chaos(seed: int, runs: int, jobs: int, tasks: int, deployment: str, *, as_js
     """Break things while jobs run, and check that every task is accounted for.
 
     Each run draws from its seed what goes wrong and when: killed workers, web processes and dispatchers, lost state and
-    queues, posts that are doubled or late, clocks that jump. Then it works the jobs off and checks that nothing is lost
-    or counted twice and that each job ended as it must. Exits 1 unless all held, and says what replays a failure.
+    queues, brokers that are away, posts that are doubled or late, clocks that jump. Then it works the jobs off and
+    checks that nothing is lost or counted twice and that each job ended as it must. Exits 1 unless all held, and says
+    what replays a failure.
 
     A deployment of your own is only touched where HEADCOUNT_CHAOS_ALLOWED is true for it.
     """

@@ -1,8 +1,9 @@
 """Ground: a deployment to run chaos on, with what its processes survive and how its time passes."""
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TypeVar
@@ -16,6 +17,7 @@ from headcount.ports.deployment import Deployment
 from headcount.statements import write_transaction
 from headcount.testing.chaos.faults import Breakable
 from headcount.testing.chaos.plan import MOST_COSTLY
+from headcount.testing.chaos.web import Web, WebHere
 from headcount.testing.faults import ProcessDied
 
 PATIENCE_SECONDS = 60.0
@@ -33,12 +35,17 @@ class Ground:
         broken: the deployment and its faults.
         take_up: has a dispatcher take up a run that is due; returns whether there was one.
         let_pass: lets so much time pass for every process; negative for a clock that jumps back.
+        web: the web processes that are killed; None for such as die within this process.
+        cuts: the engines, by the name of their port, that can really be cut off from everybody, and how; the others
+            are silent for this process alone.
         deaths: how many processes were killed so far.
     """
 
     broken: Breakable
     take_up: Callable[[], bool]
     let_pass: Callable[[timedelta], None]
+    web: Web | None = None
+    cuts: Mapping[str, Callable[[], AbstractContextManager[None]]] = field(default_factory=dict)
     deaths: int = 0
     _turned_back: timedelta = field(default=timedelta(0))
 
@@ -60,6 +67,29 @@ class Ground:
     def whole(self) -> Deployment:
         """The same without faults."""
         return self.broken.whole
+
+    @property
+    def mortal_web(self) -> Web:
+        """The web processes that are killed."""
+        return self.web or WebHere(self.broken)
+
+    @contextmanager
+    def away(self, engine: str) -> Iterator[None]:
+        """Have the engine of a port not answer for a while."""
+        if engine in self.cuts:
+            with self.cuts[engine]():
+                yield
+            return
+        self.broken.faults[engine].down = True
+        try:
+            yield
+        finally:
+            self.broken.faults[engine].down = False
+
+    def mend(self) -> None:
+        """Let nothing go wrong from now on."""
+        self.broken.mend()
+        self.mortal_web.mend()
 
     def survive(self, act: Callable[[], _Answer]) -> _Answer | None:
         """Do something in a process of its own, which may die or be told to come again; returns None where it did."""

@@ -43,6 +43,7 @@ class Trouble(StrEnum):
     CLOCK_BACK = "the clock jumps back an hour"
     LOCK_DATABASE = "somebody else holds a lock on the database while results come in"
     CANCEL = "the job is cancelled"
+    CUT_BROKER = "the dispatcher's broker is away for a while"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +137,10 @@ _SEEDS_APART = 2**31
 
 _SHARES_OF_FAILURE = (0.0, 0.0, 0.2, 0.2, 0.45, 0.55, 0.8)
 _CANCEL_ONE_IN = 6
+_CUT_ONE_IN = 4
+_DRAWN_LAST = frozenset({Trouble.CANCEL, Trouble.CUT_BROKER})
+"""Troubles that each have a draw of their own, after the others: whether they may happen changes none of those."""
+
 
 _OF_WEB = (
     Place("kind.save", Fault.DIED_AFTER),
@@ -173,7 +178,11 @@ def plan(seed: int, tasks: int, capabilities: Capabilities | None = None) -> Pla
     chance = random.Random(seed)  # noqa: S311 - it must be the same again, not hard to guess
     words = tuple(_words(chance, tasks, can.words))
     batch = chance.randint(1, max(1, min(8, tasks // 3)))
-    faults = [*_faults(chance, tasks, batch, can.troubles), *_cancel(chance, tasks, batch, can.troubles)]
+    faults = [
+        *_faults(chance, tasks, batch, can.troubles),
+        *_cancel(chance, tasks, batch, can.troubles),
+        *_cut(chance, tasks, batch, can.troubles),
+    ]
     return Plan(seed, words, batch, tuple(sorted(faults, key=lambda fault: fault.after)))
 
 
@@ -190,7 +199,7 @@ def _words(chance: random.Random, tasks: int, allowed: Iterable[Word]) -> Iterab
 
 
 def _faults(chance: random.Random, tasks: int, batch: int, allowed: Iterable[Trouble]) -> Iterable[PlannedFault]:
-    troubles = sorted(set(allowed) - {Trouble.CANCEL})
+    troubles = sorted(set(allowed) - _DRAWN_LAST)
     costly = 0
     for _ in range(chance.randint(1, MOST_FAULTS) if troubles else 0):
         fault = _fault(chance, chance.choice(troubles), tasks, batch)
@@ -218,6 +227,14 @@ def _cancel(chance: random.Random, tasks: int, batch: int, allowed: Iterable[Tro
     after = chance.randint(0, max(0, tasks - 3 * batch))
     if wanted and Trouble.CANCEL in allowed:
         yield PlannedFault(after, Trouble.CANCEL)
+
+
+def _cut(chance: random.Random, tasks: int, batch: int, allowed: Iterable[Trouble]) -> Iterable[PlannedFault]:
+    """Half of them while the job is submitted, which is when it needs the broker; the others where nothing may."""
+    wanted = chance.randrange(_CUT_ONE_IN) == 0
+    after = chance.choice((0, chance.randrange(tasks)))
+    if wanted and Trouble.CUT_BROKER in allowed:
+        yield PlannedFault(after, Trouble.CUT_BROKER, batch)
 
 
 def _text(place: Place | None) -> str | None:

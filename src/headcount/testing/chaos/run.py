@@ -9,16 +9,16 @@ from typing import Any
 
 from django.db.models import Q
 
-from headcount.domain.lease_token import verify
+from headcount.domain.lease_token import Lease, verify
 from headcount.domain.records import Answer, JobRecord
 from headcount.domain.states import AnswerStatus, DispatchMode
-from headcount.flow import cancel, claim, leases, receive, submit
-from headcount.flow.claim import ClaimedTask
+from headcount.flow import cancel, leases, submit
 from headcount.ports.task_queue import Delivery
 from headcount.store import jobs, ledger, registry
 from headcount.testing.chaos.check import check, look
 from headcount.testing.chaos.ground import Ground
 from headcount.testing.chaos.plan import Plan, PlannedFault, Trouble, Word
+from headcount.testing.chaos.web import Web, WebHere
 from headcount.testing.kinds import NoteKind
 
 PROJECT = "chaos"
@@ -32,7 +32,8 @@ _BODIES: dict[Word, dict[str, Any]] = {
     Word.POISON: {"poison": "it cannot be saved, as planned"},
 }
 
-Batch = Sequence[ClaimedTask]
+Batch = Sequence[str]
+"""The lease tokens of tasks that were claimed together."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ def _take_turns(steps: list[Iterator[None]], chance: random.Random) -> None:
 
 def _come_to_rest(ground: Ground) -> None:
     """Let nothing go wrong any more, and the health loop tidy up."""
-    ground.broken.mend()
+    ground.mend()
     for _ in range(2):
         ground.outlast_leases()
 
@@ -92,6 +93,7 @@ class _Life:
         self._ground = ground
         self._plan = plan
         self._project_id = project_id
+        self._web = WebHere(ground.broken)
         self._to_come = list(plan.faults)
         self._posted: list[dict[str, Any]] = []
         self._promised: set[str] = set()
@@ -110,6 +112,7 @@ class _Life:
             Trouble.CLOCK_BACK: self._turn_clock_back,
             Trouble.LOCK_DATABASE: self._lock_database,
             Trouble.CANCEL: self._cancel,
+            Trouble.CUT_BROKER: self._cut_broker,
         }
 
     def steps(self) -> Iterator[None]:
@@ -128,8 +131,18 @@ class _Life:
     # How it goes
 
     def _submit(self) -> None:
-        for fault in self._those_of(Trouble.KILL_DISPATCHER):
+        for fault in self._take(lambda fault: fault.trouble is Trouble.KILL_DISPATCHER):
             self._arm(fault)
+        if self._take(lambda fault: fault.trouble is Trouble.CUT_BROKER and not fault.after):
+            with self._ground.away("dispatcher"):
+                self._hand_in()
+                self._ground.tick()
+        else:
+            self._hand_in()
+        (newest,) = jobs.find(Q(project_id=self._project_id), limit=1, newest_first=True)
+        self._job_id = newest.id
+
+    def _hand_in(self) -> None:
         tasks = len(self._plan.words)
         request = submit.JobRequest(
             self._project_id,
@@ -141,8 +154,6 @@ class _Life:
             failure_threshold=self._plan.threshold,
         )
         self._ground.survive(lambda: submit.submit(self._ground.deployment, request))
-        (newest,) = jobs.find(Q(project_id=self._project_id), limit=1, newest_first=True)
-        self._job_id = newest.id
 
     def _until_published(self) -> Iterator[None]:
         for _ in range(MOST_PAUSES):
@@ -183,9 +194,9 @@ class _Life:
             self._to_come.remove(due[0])
         return next(iter(due), None)
 
-    def _those_of(self, trouble: Trouble) -> list[PlannedFault]:
-        found = [fault for fault in self._to_come if fault.trouble is trouble]
-        self._to_come = [fault for fault in self._to_come if fault.trouble is not trouble]
+    def _take(self, wanted: Callable[[PlannedFault], bool]) -> list[PlannedFault]:
+        found = [fault for fault in self._to_come if wanted(fault)]
+        self._to_come = [fault for fault in self._to_come if fault not in found]
         return found
 
     def _arm(self, fault: PlannedFault) -> None:
@@ -194,28 +205,27 @@ class _Life:
 
     # What workers do
 
-    def _claim(self, limit: int, worker: str = "worker") -> Batch:
-        claimer = claim.Claimer(self._project_id, worker, (PIPELINE,))
-        deployment = self._ground.deployment
-        return self._ground.survive(lambda: claim.claim(deployment, self._job, limit, claimer)) or []
+    def _claim(self, limit: int, worker: str = "worker", web: Web | None = None) -> Batch:
+        asked = web or self._web
+        return self._ground.survive(lambda: asked.claim(self._job, limit, worker)) or []
 
-    def _post(self, batch: Batch) -> None:
+    def _post(self, batch: Batch, web: Web | None = None) -> None:
         bodies = self._bodies(batch)
-        self._ground.survive(lambda: self._receive(bodies))
+        self._ground.survive(lambda: self._receive(bodies, web))
 
     def _bodies(self, batch: Batch) -> list[dict[str, Any]]:
         """What is posted for a batch: nothing for tasks that are never answered."""
-        words = [(item, self._plan.words[item.task.ordinal]) for item in batch]
+        words = [(token, self._plan.words[self._lease(token).ordinal]) for token in batch]
         bodies = [
-            {"reply_subject": item.token, "result": _BODIES[word]} for item, word in words if word is not Word.SILENCE
+            {"reply_subject": token, "result": _BODIES[word]} for token, word in words if word is not Word.SILENCE
         ]
         self._posted.extend(bodies)
         return bodies
 
-    def _receive(self, bodies: Sequence[dict[str, Any]]) -> None:
+    def _receive(self, bodies: Sequence[dict[str, Any]], web: Web | None = None) -> None:
         if not bodies:
             return
-        answers = receive.receive(self._ground.deployment, self._job_id, self._project_id, bodies)
+        answers = (web or self._web).receive(self._job, bodies)
         self._promised.update(self._promises(bodies, answers))
 
     def _promises(self, bodies: Sequence[dict[str, Any]], answers: Sequence[Answer]) -> Iterator[str]:
@@ -229,11 +239,13 @@ class _Life:
         self._claim(fault.size, "one that is killed")
 
     def _kill_web(self, fault: PlannedFault) -> None:
-        self._arm(fault)
-        batch = self._claim(fault.size)
-        self._post(batch)
+        web = self._ground.mortal_web
+        if fault.place is not None:
+            web.arm(fault.place)
+        batch = self._claim(fault.size, web=web)
+        self._post(batch, web)
         if fault.again:
-            self._post(batch)
+            self._post(batch, web)
 
     def _lose_state(self, fault: PlannedFault) -> None:
         self._ground.whole.state.clean_up(self._job.ref)
@@ -253,14 +265,15 @@ class _Life:
     def _restart_state(self, fault: PlannedFault) -> None:
         self._while_away("state", self._claim(fault.size))
 
+    def _cut_broker(self, fault: PlannedFault) -> None:
+        self._while_away("dispatcher", self._claim(fault.size))
+
     def _while_away(self, engine: str, batch: Batch) -> None:
         """Post, claim and have the health loop look while an engine does not answer."""
-        faults = self._ground.broken.faults[engine]
-        faults.down = True
-        self._post(batch)
-        self._claim(self._plan.batch)
-        self._ground.tick()
-        faults.down = False
+        with self._ground.away(engine):
+            self._post(batch)
+            self._claim(self._plan.batch)
+            self._ground.tick()
 
     def _post_several_times(self, fault: PlannedFault) -> None:
         bodies = self._bodies(self._claim(self._plan.batch))
@@ -281,7 +294,7 @@ class _Life:
         self._ground.at_once([partial(self._receive, posted) for posted in bodies])
 
     def _release(self, fault: PlannedFault) -> None:
-        tokens = [item.token for item in self._claim(fault.size, "one that drains")]
+        tokens = list(self._claim(fault.size, "one that drains"))
         self._ground.survive(lambda: leases.release(self._ground.deployment, self._project_id, tokens))
 
     def _turn_clock_back(self, fault: PlannedFault) -> None:
@@ -309,5 +322,7 @@ class _Life:
         self._post(batch)
 
     def _deliveries(self, batch: Batch) -> list[Delivery]:
-        held = [verify(item.token, self._ground.whole.lease_key) for item in batch]
-        return [Delivery(lease.ordinal, lease.sequence) for lease in held]
+        return [Delivery(lease.ordinal, lease.sequence) for lease in map(self._lease, batch)]
+
+    def _lease(self, token: str) -> Lease:
+        return verify(token, self._ground.whole.lease_key)
