@@ -13,18 +13,30 @@ from redis import Redis
 
 from headcount.domain.records import JobRef
 from headcount.domain.states import STATE_MANAGER_STAGES
+from headcount.flow.push import BATCH
 from headcount.ports.state_manager import Mark, Snapshot
+from headcount.testing.contracts.dispatcher_script import wait_until
 from tests.distributed.clients import Api, Task, statuses, success
 from tests.distributed.evidence import counted
 from tests.distributed.faults import Gap
 from tests.distributed.live import Live, live
+from tests.distributed.pushing import Gate, push_service, submit_pushed
 from tests.distributed.site import Servers, faulty_web_host, new_site, up
+from tests.push.scripted_service import ScriptedService
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("the incident")]
 
 TASKS = 10
-LATER = {"HEADCOUNT_HEALTH_INTERVAL": "PT1H", "HEADCOUNT_ACK_WAIT": "PT1H"}
+LATER = {
+    "HEADCOUNT_HEALTH_INTERVAL": "PT1H",
+    "HEADCOUNT_ACK_WAIT": "PT1H",
+    "HEADCOUNT_DISPATCH_LEASE": "PT2M",
+    "HEADCOUNT_PUBLIC_URL": "http://headcount.example",
+}
 CELERY = ["SUCCESS", "FAILURE"]
+
+Damage = Callable[[Live, int], None]
+"""What becomes of a job's state in Redis."""
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +44,7 @@ def unwatched(private: Servers, rabbitmq_url: str) -> Iterator[Live]:
     """A whole deployment that nobody's health loop repairs before a test has it looked at."""
     with (
         new_site(private, HEADCOUNT_BROKER_URL=rabbitmq_url, **LATER) as site,
-        up(site) as url,
+        up(site.with_faults()) as url,
         live(site, url) as made,
     ):
         yield made
@@ -82,7 +94,12 @@ def look_like_the_incident(on: Live, job_id: int, celery: str, done: int = TASKS
         job_id,
     )
     on.evidence.run_sql(
-        "UPDATE headcount_celery_dispatch SET state = %s, leased_until = NULL WHERE job_id = %s", celery, job_id
+        """
+        UPDATE headcount_celery_dispatch SET state = %s, leased_until = CASE %s WHEN 'STARTED' THEN leased_until END
+        WHERE job_id = %s""",
+        celery,
+        celery,
+        job_id,
     )
     assert on.evidence.rows("SELECT status, task_total FROM headcount_job WHERE id = %s", job_id) == [
         ("STARTED", TASKS)
@@ -147,7 +164,7 @@ def claims_completion(on: Live, job_id: int) -> None:
 @pytest.mark.parametrize("celery", CELERY)
 @pytest.mark.parametrize("redis", [known, claims_completion, forget_state], ids=lambda made: made.__name__)
 def test_a_job_with_open_tasks_goes_on_and_ends_as_success_when_they_are_done(
-    unwatched: Live, redis: Callable[[Live, int], None], celery: str
+    unwatched: Live, redis: Damage, celery: str
 ) -> None:
     job_id, left = all_but(unwatched, 2)
     redis(unwatched, job_id)
@@ -159,11 +176,94 @@ def test_a_job_with_open_tasks_goes_on_and_ends_as_success_when_they_are_done(
     unwatched.evidence.assert_exact(job_id, saved=TASKS)
 
 
-@pytest.mark.parametrize(("celery", "status"), [("FAILURE", "FAILURE"), ("REVOKED", "REVOKED")])
-def test_a_sync_api_job_ends_as_celery_says(unwatched: Live, celery: str, status: str) -> None:
-    job_id, _ = all_but(unwatched, 2)
-    unwatched.evidence.run_sql("UPDATE headcount_job SET dispatch_mode = 'sync_api' WHERE id = %s", job_id)
-    look_like_the_incident(unwatched, job_id, celery, done=TASKS - 2)
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+def service(unwatched: Live, gate: Gate) -> Iterator[ScriptedService]:
+    with push_service(unwatched, gate) as scripted:
+        yield scripted
+
+
+def pushed(on: Live, service: ScriptedService, gate: Gate) -> int:
+    """A sync_api job that a Celery worker is at: its first batch is saved, and the service sits on the second."""
+    gate.close(passes=1)
+    job_id = submit_pushed(on, TASKS)
+    wait_until(lambda: len(service.asked) == 2, "the second batch is with the service", 60)
+    assert on.evidence.rows("SELECT dispatch_mode FROM headcount_job WHERE id = %s", job_id) == [("sync_api",)]
+    assert on.evidence.ledger(job_id) == {"saved": BATCH, "leased": TASKS - BATCH}
+    return job_id
+
+
+def repairs(on: Live, job_id: int) -> set[str]:
+    """What was done about a job, but for levelling what is for people."""
+    names = "SELECT DISTINCT name FROM headcount_jobevent WHERE job_id = %s AND name LIKE 'repair.%%'"
+    return {name for (name,) in on.evidence.rows(names, job_id)}
+
+
+ABSENT_OR_WRONG = pytest.mark.parametrize("redis", [forget_state, claims_completion], ids=lambda made: made.__name__)
+
+
+@ABSENT_OR_WRONG
+@pytest.mark.parametrize(("celery", "settled"), [("FAILURE", {"failed": TASKS - BATCH}), ("REVOKED", {"leased": 2})])
+def test_a_sync_api_job_ends_as_celery_says(
+    unwatched: Live, service: ScriptedService, gate: Gate, redis: Damage, celery: str, settled: dict[str, int]
+) -> None:
+    job_id = pushed(unwatched, service, gate)
+    redis(unwatched, job_id)
+    look_like_the_incident(unwatched, job_id, celery, done=BATCH - 1)
     look(unwatched)
-    assert unwatched.api.status(job_id) == status
-    assert unwatched.evidence.ledger(job_id)["saved"] == TASKS - 2, "what is saved stays"
+    assert unwatched.api.status(job_id) == celery
+    assert unwatched.evidence.ledger(job_id) == {"saved": BATCH, **settled}, "what is saved stays"
+    assert unwatched.api.get(f"jobs/{job_id}/audit")["clean"]
+
+
+@ABSENT_OR_WRONG
+@pytest.mark.parametrize("celery", ["STARTED", "PENDING"])
+def test_a_sync_api_job_that_celery_is_at_is_left_to_it(
+    unwatched: Live, service: ScriptedService, gate: Gate, redis: Damage, celery: str
+) -> None:
+    job_id = pushed(unwatched, service, gate)
+    redis(unwatched, job_id)
+    look_like_the_incident(unwatched, job_id, celery, done=BATCH - 1)
+    look(unwatched)
+    assert unwatched.api.status(job_id) == "STARTED"
+    assert repairs(unwatched, job_id) == set()
+    gate.is_open.set()
+    unwatched.wait_until_final(job_id)
+    unwatched.evidence.assert_exact(job_id, saved=TASKS)
+
+
+@ABSENT_OR_WRONG
+def test_a_sync_api_job_is_no_success_by_celerys_word_while_tasks_are_open(
+    unwatched: Live, service: ScriptedService, gate: Gate, redis: Damage
+) -> None:
+    job_id = pushed(unwatched, service, gate)
+    redis(unwatched, job_id)
+    look_like_the_incident(unwatched, job_id, "SUCCESS", done=BATCH - 1)
+    look(unwatched)
+    assert unwatched.api.status(job_id) == "STARTED"
+    assert repairs(unwatched, job_id) == {"repair.resume_dispatch"}
+    gate.is_open.set()
+    unwatched.wait_until_final(job_id)
+    unwatched.evidence.assert_exact(job_id, saved=TASKS)
+
+
+@pytest.mark.parametrize("redis", [known, forget_state], ids=lambda made: made.__name__)
+@pytest.mark.parametrize("celery", ["SUCCESS", "STARTED"])
+def test_a_sync_api_job_whose_celery_worker_died_over_its_verdict_ends_as_success(
+    unwatched: Live, service: ScriptedService, gate: Gate, redis: Damage, celery: str
+) -> None:
+    job_id = pushed(unwatched, service, gate)
+    unwatched.site.faults.arm(Gap.BETWEEN_COMMIT_AND_COUNT)
+    gate.is_open.set()
+    wait_until(lambda: not unwatched.site.faults.is_armed(Gap.BETWEEN_COMMIT_AND_COUNT), "the worker is killed", 60)
+    assert unwatched.evidence.ledger(job_id) == {"saved": TASKS}
+    redis(unwatched, job_id)
+    look_like_the_incident(unwatched, job_id, celery)
+    look(unwatched)
+    assert unwatched.api.status(job_id) == "SUCCESS"
+    assert repairs(unwatched, job_id) == {"repair.finalise"}
+    unwatched.evidence.assert_exact(job_id, saved=TASKS)
