@@ -2,22 +2,27 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from django.db.models import Q
+from django.db import connection
 
 from headcount.domain.records import JobRecord, StageProgress
 from headcount.domain.states import STATE_MANAGER_STAGES, DispatchMode, JobState, Stage
 from headcount.engines.database.models import Dispatch, QueueMessage, RunState, StateMark
 from headcount.flow.finalise import finalise
+from headcount.health.apply import REPAIRS
 from headcount.health.finding import Condition, Finding, Policy, Remedy
 from headcount.health.observation import LedgerTestimony, Observation, WorkersTestimony
-from headcount.health.repairs.ground import EVENT_PREFIX, LEVELLED
+from headcount.health.repairs.ground import event_name
 from headcount.models import Job, JobEvent, JobStage, Task
 from headcount.ports.deployment import Deployment
 from headcount.store import jobs, ledger, progress, transitions
 from tests.flow.given import claimed, dispatched, posted, submitted, success
 
 Check = Callable[[], None]
+
+REPAIR_EVENTS = frozenset(event_name(remedy) for remedy in REPAIRS)
+"""The names of all events that any repair leaves."""
 
 
 @dataclass(frozen=True)
@@ -48,18 +53,21 @@ def finding(condition: Condition, remedy: Remedy, outcome: JobState | None = Non
     return Finding(condition, remedy, f"It is {condition}.", {"ledger": {"saved": 1}}, outcome=outcome)
 
 
-def event_name(remedy: Remedy) -> str:
-    """The name of the event that tells of a remedy."""
-    return LEVELLED if remedy is Remedy.LEVEL_PROGRESS else f"repair.{remedy}"
-
-
 def repair_events(job: JobRecord) -> list[str]:
     """What a job's log tells of remedies, oldest first."""
-    return list(
-        JobEvent.objects.filter(Q(name__startswith=EVENT_PREFIX) | Q(name=LEVELLED), job_id=job.id)
-        .order_by("id")
-        .values_list("name", flat=True)
-    )
+    told = JobEvent.objects.filter(name__in=REPAIR_EVENTS, job_id=job.id)
+    return list(told.order_by("id").values_list("name", flat=True))
+
+
+def everything() -> dict[str, list[Any]]:
+    """Every row of every table."""
+    with connection.cursor() as cursor:
+        tables = [name for name in connection.introspection.table_names(cursor) if name.startswith("headcount")]
+        found = {}
+        for table in sorted(tables):
+            cursor.execute(f"SELECT * FROM {table} ORDER BY 1")
+            found[table] = cursor.fetchall()
+    return found
 
 
 def has_status(job: JobRecord, status: str) -> Check:

@@ -17,6 +17,7 @@ from headcount.health.finding import Condition, Remedy
 from headcount.health.loop import jobs_health_check
 from headcount.health.observe import observe
 from headcount.health.policy import policy_of
+from headcount.health.repairs.ground import event_name
 from headcount.health.report import CheckOutcome
 from headcount.health.stale import check_stale_jobs
 from headcount.health.treat import Round
@@ -25,7 +26,7 @@ from headcount.ports.deployment import Deployment
 from headcount.store import jobs, ledger
 from headcount.testing.clock import FrozenClock
 from tests.flow.given import assert_ended, claimed, dispatched, posted, submitted, success
-from tests.health.damage import DAMAGE, event_name, repair_events
+from tests.health.damage import DAMAGE, REPAIR_EVENTS, everything, repair_events
 
 pytestmark = pytest.mark.django_db
 
@@ -37,17 +38,6 @@ def ticks(deployment: Deployment, clock: FrozenClock, number: int) -> None:
     for _ in range(number):
         clock.advance(TICK)
         jobs_health_check(deployment)
-
-
-def everything() -> dict[str, list[Any]]:
-    """Every row of every table."""
-    with connection.cursor() as cursor:
-        tables = [name for name in connection.introspection.table_names(cursor) if name.startswith("headcount")]
-        found = {}
-        for table in sorted(tables):
-            cursor.execute(f"SELECT * FROM {table} ORDER BY 1")
-            found[table] = cursor.fetchall()
-    return found
 
 
 class TestTheReport:
@@ -396,7 +386,7 @@ class TestQueries:
         assert of_ten_pages == of_a_thousand + 9 * per_page
         assert per_page <= MOST_OF_A_PAGE
         assert of_a_thousand <= 2 * MOST_OF_A_PAGE
-        assert not JobEvent.objects.filter(name__startswith="repair.").exists()
+        assert not JobEvent.objects.filter(name__in=REPAIR_EVENTS).exists()
 
     def test_a_tick_over_as_many_jobs_again_asks_no_more_than_another_page(
         self, deployment: Deployment, count: Callable[..., Any]

@@ -13,13 +13,14 @@ from headcount.flow.cancel import cancel
 from headcount.health.apply import REPAIRS, apply
 from headcount.health.audit import audit
 from headcount.health.finding import Condition, Remedy
+from headcount.health.repairs.ground import event_name
 from headcount.models import Job, JobEvent, RepairTurn, Task
 from headcount.ports.deployment import Deployment
 from headcount.store import jobs, ledger, progress, turns
 from headcount.wiring import build
 from tests.flow.given import claimed, posted, success
 from tests.flow.threads import at_once
-from tests.health.damage import DAMAGE, Damaged, event_name, finding, repair_events
+from tests.health.damage import DAMAGE, Damaged, finding, repair_events
 from tests.settings import HEADCOUNT
 
 EVERY_REMEDY = pytest.mark.parametrize("remedy", DAMAGE)

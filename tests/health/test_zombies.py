@@ -141,7 +141,7 @@ class TestTheSweep:
         clock.advance(deployment.settings.zombie_safety_age)
         monkeypatch.setattr(type(deployment.queue), "remove", does_not_answer)
         assert sweep(deployment) == CheckOutcome(1, 0, 1)
-        assert repair_events(left_over.job) == []
+        assert repair_events(left_over.job) == ["repair.clean_up"], "what was begun is told, however it ended"
 
     def test_a_run_whose_deletion_breaks_keeps_no_other_from_going(
         self, deployment: Deployment, clock: FrozenClock, left_over: Damaged, monkeypatch: pytest.MonkeyPatch

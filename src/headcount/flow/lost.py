@@ -1,6 +1,6 @@
 """Lost: fail tasks that were handed out as often as the policy allows and never came back."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from headcount.domain.records import Event, JobRecord
@@ -9,8 +9,18 @@ from headcount.ports.deployment import Deployment
 from headcount.statements import write_transaction
 from headcount.store import events, ledger
 
+Note = Callable[[int], Event]
+"""What the one who fails tasks has to say of it, given how many; written in the transaction that fails them."""
 
-def fail_spent(deployment: Deployment, job: JobRecord, ordinals: Sequence[int], *, held_until: datetime) -> int:
+
+def fail_spent(
+    deployment: Deployment,
+    job: JobRecord,
+    ordinals: Sequence[int],
+    *,
+    held_until: datetime,
+    note: Note | None = None,
+) -> int:
     """Fail those of the tasks whose attempts are spent and whose lease ends before ``held_until``; returns how many."""
     now = deployment.clock()
     with write_transaction():
@@ -26,5 +36,7 @@ def fail_spent(deployment: Deployment, job: JobRecord, ordinals: Sequence[int], 
             keys = [task.key for task in failed]
             message = f"{len(failed)} tasks were handed out too often without a result and are failed"
             events.append(job.ref, Event("tasks.lost", message, "warning", {"keys": keys[:100]}), now)
+            if note is not None:
+                events.append(job.ref, note(len(failed)), now)
     bring_level(deployment, job, failed, {})
     return len(failed)

@@ -162,7 +162,11 @@ def _settle(deployment: Deployment, ref: JobRef, held: Held, standing: Standing 
     if fate is Fate.REPORT:
         _log.warning("health.zombie_skipped", job=ref.job_id, run=ref.run, engines=held.engines, reason=reason)
         return CheckOutcome(checked=1, unfixable=1)
+    is_known = isinstance(standing, Standing)
     try:
+        if is_known:
+            # First, as with every repair: nothing is deleted without a trace.
+            _note(deployment, ref, held, reason)
         forget(deployment, ref)
     except TemporaryError as error:
         _log.warning("health.postponed", check="zombies", job=ref.job_id, reason=str(error))
@@ -170,18 +174,15 @@ def _settle(deployment: Deployment, ref: JobRef, held: Held, standing: Standing 
     except Exception:  # noqa: BLE001 - one run that cannot be deleted must not hide the others
         _log.exception("health.zombie_not_deleted", job=ref.job_id, run=ref.run)
         return CheckOutcome(checked=1, unfixable=1)
-    _tell(deployment, ref, held, reason, is_known=isinstance(standing, Standing))
+    # A job that was deleted has no log any more; the process's own has the line in any case.
+    metrics.repairs.labels(Remedy.CLEAN_UP).inc()
+    _log.warning("health.zombie_deleted", job=ref.job_id, run=ref.run, engines=held.engines, reason=reason)
     return CheckOutcome(checked=1, fixed=1)
 
 
-def _tell(deployment: Deployment, ref: JobRef, held: Held, reason: str, *, is_known: bool) -> None:
-    """A job that was deleted has no log any more; the process's own has the line in any case."""
-    metrics.repairs.labels(Remedy.CLEAN_UP).inc()
-    _log.warning("health.zombie_deleted", job=ref.job_id, run=ref.run, engines=held.engines, reason=reason)
-    if is_known:
-        holders = " and the ".join(held.engines)
-        explanation = f"The {holders} still held something of run {ref.run}, though {reason}."
-        since = held.since.isoformat() if held.since else None
-        evidence = {"engines": list(held.engines), "since": since}
-        finding = Finding(Condition.ORPHANS, Remedy.CLEAN_UP, explanation, evidence)
-        events.append(ref, event_of(finding, "It is deleted now.", runs=[ref.run]), deployment.clock())
+def _note(deployment: Deployment, ref: JobRef, held: Held, reason: str) -> None:
+    holders = " and the ".join(held.engines)
+    explanation = f"The {holders} still held something of run {ref.run}, though {reason}."
+    evidence = {"engines": list(held.engines), "since": held.since.isoformat() if held.since else None}
+    finding = Finding(Condition.ORPHANS, Remedy.CLEAN_UP, explanation, evidence)
+    events.append(ref, event_of(finding, "It is being deleted.", runs=[ref.run]), deployment.clock())

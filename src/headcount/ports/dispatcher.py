@@ -14,6 +14,14 @@ def never_interrupted() -> None:
     """Be the checkpoint of a dispatch that nobody stops."""
 
 
+Note = Callable[[], None]
+"""Writes down, in the transaction of whoever calls it, why a dispatch is taken up again."""
+
+
+def nothing_to_note() -> None:
+    """Be the note of a caller who has nothing to write."""
+
+
 @dataclass(frozen=True, slots=True)
 class DispatchTestimony:
     """What the dispatcher knows of a run: its word for the state (Celery's words), and how often it began."""
@@ -43,10 +51,11 @@ class Dispatcher(Protocol):
     def enqueue(self, job: JobRef) -> None:
         """Have ``run_job`` run for this run; does nothing where it is already enqueued, running or done."""
 
-    def resume(self, job: JobRef) -> bool:
+    def resume(self, job: JobRef, note: Note = nothing_to_note) -> bool:
         """Have ``run_job`` run again for a run whose dispatch ended, died, or is not known; returns whether it will.
 
-        It does nothing while the dispatch is alive, and of several calls at the same moment one does it.
+        It does nothing while the dispatch is alive, and of several calls at the same moment one does it. ``note`` is
+        called where it does, in the transaction that notes it, so that what it writes is there if and only if it was.
         """
 
     def testimony(self, job: JobRef) -> DispatchTestimony | None:

@@ -14,7 +14,7 @@ from threading import RLock
 from headcount.domain.records import JobRef, StageProgress
 from headcount.domain.states import STATE_MANAGER_STAGES, Stage
 from headcount.errors import DispatchInterruptedError, EngineUnavailableError, PermanentError
-from headcount.ports.dispatcher import DispatchTestimony
+from headcount.ports.dispatcher import DispatchTestimony, Note, nothing_to_note
 from headcount.ports.holdings import HeldRun, Holdings
 from headcount.ports.state_manager import Mark, Silence, Snapshot, Unknown
 from headcount.ports.task_queue import Delivery, QueueDepth
@@ -301,11 +301,12 @@ class MemoryDispatcher:
         self._runs.setdefault(job, DispatchTestimony("PENDING", 0))
 
     @breakable
-    def resume(self, job: JobRef) -> bool:
+    def resume(self, job: JobRef, note: Note = nothing_to_note) -> bool:
         """Make a finished, failed or missing dispatch due again."""
         known = self._runs.get(job)
         is_over = known is None or known.state in ("SUCCESS", "FAILURE")
         if is_over:
+            note()
             self._runs[job] = DispatchTestimony("PENDING", 0)
         return is_over
 

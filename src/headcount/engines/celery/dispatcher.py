@@ -11,7 +11,7 @@ from headcount.engines.celery import rows
 from headcount.engines.celery.application import celery_app, queue_of_mode
 from headcount.engines.celery.publisher import Publisher
 from headcount.engines.celery.rows import Message
-from headcount.ports.dispatcher import DispatchTestimony
+from headcount.ports.dispatcher import DispatchTestimony, Note, nothing_to_note
 
 _LEASES_UNTIL_LOST = 3
 """A message that nobody began this many leases after it was due is sent again; the older one is void then."""
@@ -51,11 +51,14 @@ class CeleryDispatcher:
         rows.enter(job, self._clock())
         self._publish_waiting(job)
 
-    def resume(self, job: JobRef) -> bool:
+    def resume(self, job: JobRef, note: Note = nothing_to_note) -> bool:
         """Send another message for a run whose dispatch ended or died, or whose message was lost."""
         now = self._clock()
-        entered = rows.enter(job, now)
-        revived = rows.revive(job, now, lost_before=now - _LEASES_UNTIL_LOST * self._settings.dispatch_lease)
+        with rows.writing():
+            entered = rows.enter(job, now)
+            revived = rows.revive(job, now, lost_before=now - _LEASES_UNTIL_LOST * self._settings.dispatch_lease)
+            if entered or revived:
+                note()
         self._publish_waiting(job)
         return entered or revived
 

@@ -45,7 +45,7 @@ class Busy:
 
 def enter(job: JobRef, now: datetime) -> bool:
     """Write a run's row, unless it is there already; returns whether it was written."""
-    with _writing():
+    with writing():
         return Dispatch.objects.get_or_create(job_id=job.job_id, run=job.run, defaults={"available_at": now})[1]
 
 
@@ -58,7 +58,7 @@ def unpublished_generation(job: JobRef) -> int | None:
 
 def note_published(message: Message, now: datetime) -> None:
     """Note that the broker has confirmed a run's message."""
-    with _writing():
+    with writing():
         _of(message.job).filter(generation=message.generation, state__in=WAITING).update(published_at=now)
 
 
@@ -67,7 +67,7 @@ def begin(message: Message, now: datetime, lease: timedelta) -> Held | Busy | No
 
     A lease that ends far later than one that begins now was begun by a clock that has been set back since: it is over.
     """
-    with _writing():
+    with writing():
         current = _of(message.job).filter(generation=message.generation)
         over = Q(leased_until__lt=now) | Q(leased_until__gt=now + 2 * lease)
         free = Q(state__in=WAITING) | (Q(state=RUNNING) & over)
@@ -82,19 +82,19 @@ def begin(message: Message, now: datetime, lease: timedelta) -> Held | Busy | No
 
 def extend(held: Held, until: datetime) -> None:
     """Let the lease end later, unless it was lost."""
-    with _writing():
+    with writing():
         _held(held).update(leased_until=until)
 
 
 def close(held: Held, state: str, error: str = "") -> None:
     """Write how it ended, unless the lease was lost."""
-    with _writing():
+    with writing():
         _held(held).update(state=state, error=error, leased_until=None)
 
 
 def put_back(held: Held, state: str, available_at: datetime, *, attempts: int, error: str = "") -> bool:
     """Let a run wait for its next turn, with no message in the broker yet; returns False where the lease was lost."""
-    with _writing():
+    with writing():
         changed = _held(held).update(
             state=state,
             error=error,
@@ -116,7 +116,7 @@ def revive(job: JobRef, now: datetime, *, lost_before: datetime) -> bool:
     again = {"state": "PENDING", "generation": F("generation") + 1, "available_at": now, "published_at": None}
     lost = Q(published_at__lt=lost_before, available_at__lt=lost_before) | Q(published_at__gt=ahead)
     died = Q(leased_until__lt=now) | Q(leased_until__gt=ahead)
-    with _writing():
+    with writing():
         ended = _of(job).filter(state__in=ENDED).update(**again, attempts=0, error="")
         gone = _of(job).filter(Q(state__in=WAITING) & lost | Q(state=RUNNING) & died).update(**again, leased_until=None)
     return ended + gone > 0
@@ -150,7 +150,8 @@ def _held(held: Held) -> QuerySet[Dispatch]:
 
 
 @contextmanager
-def _writing() -> Iterator[None]:
+def writing() -> Iterator[None]:
+    """Run the block in one transaction; a database that does not answer raises ``EngineUnavailableError``."""
     with _answering(), write_transaction():
         yield
 

@@ -15,7 +15,7 @@ from headcount.domain.retry import LONGEST_WAIT, backoff
 from headcount.engines.database.models import Dispatch
 from headcount.engines.database.queue import answering
 from headcount.errors import DispatchInterruptedError, EngineUnavailableError, PermanentError
-from headcount.ports.dispatcher import Checkpoint, DispatchTestimony
+from headcount.ports.dispatcher import Checkpoint, DispatchTestimony, Note, nothing_to_note
 from headcount.statements import Statements, write_transaction
 
 _SQL = Statements("headcount.engines.database.sql")
@@ -45,16 +45,18 @@ class DatabaseDispatcher:
             Dispatch.objects.bulk_create([row], ignore_conflicts=True)
         self._wake.set()
 
-    def resume(self, job: JobRef) -> bool:
+    def resume(self, job: JobRef, note: Note = nothing_to_note) -> bool:
         """Make a finished, failed or missing dispatch due again; one that is under way or due is left alone."""
         now = self._clock()
         of_run = {"job_id": job.job_id, "run": job.run}
         with answering(), write_transaction():
             _, made = Dispatch.objects.get_or_create(**of_run, defaults={"available_at": now})
             over = Dispatch.objects.filter(**of_run, state__in=("SUCCESS", "FAILURE"))
-            revived = over.update(state="PENDING", available_at=now, attempts=0)
+            resumed = made or over.update(state="PENDING", available_at=now, attempts=0) > 0
+            if resumed:
+                note()
         self._wake.set()
-        return made or revived > 0
+        return resumed
 
     def testimony(self, job: JobRef) -> DispatchTestimony | None:
         """Return the row's word."""

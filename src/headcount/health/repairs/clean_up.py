@@ -19,11 +19,11 @@ def repair(deployment: Deployment, observation: Observation, finding: Finding) -
     """
     with turns.taking(SWEEP, deployment.clock()) as mine:
         left = held(deployment, observation.job.id) if mine and _has_ended(observation.job.id) else []
+        if left:
+            tell(deployment, observation, finding, "It is being deleted.", runs=[ref.run for ref in left])
         for ref in left:
             forget(deployment, ref)
-    if not left:
-        return False
-    return tell(deployment, observation, finding, "It is deleted now.", runs=[ref.run for ref in left])
+    return bool(left)
 
 
 def held(deployment: Deployment, job_id: int) -> list[JobRef]:

@@ -5,9 +5,8 @@ from headcount.domain.states import DispatchMode, JobState
 from headcount.flow.finalise import follow
 from headcount.health.finding import Finding
 from headcount.health.observation import Observation
-from headcount.health.repairs.ground import still_running, tell
+from headcount.health.repairs.ground import ending, still_running
 from headcount.ports.deployment import Deployment
-from headcount.store import jobs
 
 
 def repair(deployment: Deployment, observation: Observation, finding: Finding) -> bool:
@@ -20,9 +19,7 @@ def repair(deployment: Deployment, observation: Observation, finding: Finding) -
     if job is None or finding.outcome is None or job.dispatch_mode is DispatchMode.ASYNC_API:
         return False
     said = _word(deployment, job, finding.outcome)
-    if not said or not follow(deployment, job.ref, finding.outcome, said):
-        return False
-    return tell(deployment, observation, finding, f"It is ended as {jobs.get(job.id).status}.")
+    return bool(said) and follow(deployment, job.ref, finding.outcome, said, ending(finding))
 
 
 def _word(deployment: Deployment, job: JobRecord, outcome: JobState) -> str:

@@ -19,11 +19,10 @@ def repair(deployment: Deployment, observation: Observation, finding: Finding) -
     job = still_running(observation)
     if job is None or job.task_total is None or _has_moved(deployment, job, observation):
         return False
+    tell(deployment, observation, finding, "It is being rebuilt from the ledger.")
     with deployment.rebuilding.holding(job.ref):
         rebuild(deployment, job)
-    if forget_if_ended(deployment, job.ref):
-        return False
-    return tell(deployment, observation, finding, "It is rebuilt from the ledger now.")
+    return not forget_if_ended(deployment, job.ref)
 
 
 def _has_moved(deployment: Deployment, job: JobRecord, observation: Observation) -> bool:

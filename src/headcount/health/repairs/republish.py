@@ -28,11 +28,10 @@ def repair(deployment: Deployment, observation: Observation, finding: Finding) -
     ordinals = ledger.unspent_ordinals(job.id, settings.max_attempts, now, now + settings.longest_lease)
     if known >= ledger.counts(job.id).open or not ordinals:
         return False
+    tell(deployment, observation, finding, f"{len(ordinals)} tasks are being put in again.", republished=len(ordinals))
     for chunk in chunks(ordinals):
         deployment.queue.publish(job.ref, chunk, generation=int(now.timestamp()))
-    if forget_if_ended(deployment, job.ref):
-        return False
-    return tell(deployment, observation, finding, f"{len(ordinals)} tasks are put in again.", republished=len(ordinals))
+    return not forget_if_ended(deployment, job.ref)
 
 
 def _is_published(job: JobRecord) -> bool:

@@ -1,5 +1,7 @@
 """A job that no dispatcher takes further, though it was handed to one: have it taken up again."""
 
+from functools import partial
+
 from headcount.domain.records import JobRecord
 from headcount.domain.states import DispatchMode, JobState
 from headcount.health.finding import Finding
@@ -18,12 +20,11 @@ def repair(deployment: Deployment, observation: Observation, finding: Finding) -
     if job is None or not _needs_dispatcher(job):
         return False
     before = deployment.dispatcher.testimony(job.ref)
-    if not deployment.dispatcher.resume(job.ref):
-        return False
     said = (
         f"It was {before.state}: {before.error or 'without a word'}" if before else "The dispatcher knew nothing of it"
     )
-    return tell(deployment, observation, finding, f"{said}; it is taken up again.")
+    note = partial(tell, deployment, observation, finding, f"{said}; it is taken up again.")
+    return deployment.dispatcher.resume(job.ref, note)
 
 
 def _needs_dispatcher(job: JobRecord) -> bool:

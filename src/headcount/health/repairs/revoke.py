@@ -3,17 +3,17 @@
 from headcount.flow.finalise import give_up
 from headcount.health.finding import Finding
 from headcount.health.observation import LedgerTestimony, Observation
-from headcount.health.repairs.ground import still_running, tell
+from headcount.health.repairs.ground import ending, still_running
 from headcount.ports.deployment import Deployment
-from headcount.store import jobs, ledger, progress
+from headcount.store import ledger, progress
 
 
 def repair(deployment: Deployment, observation: Observation, finding: Finding) -> bool:
     """End the run unless a task has moved since it was observed; one whose tasks are all accounted gets its verdict."""
     job = still_running(observation)
-    if job is None or _has_moved(observation) or not give_up(deployment, job.ref, finding.explanation):
+    if job is None or _has_moved(observation):
         return False
-    return tell(deployment, observation, finding, f"It is ended as {jobs.get(job.id).status}.")
+    return give_up(deployment, job.ref, finding.explanation, ending(finding))
 
 
 def _has_moved(observation: Observation) -> bool:

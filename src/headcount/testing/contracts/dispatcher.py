@@ -5,6 +5,8 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from typing import Protocol
 
+import pytest
+
 from headcount.domain.records import JobRef
 from headcount.ports.dispatcher import Dispatcher, DispatchTestimony
 from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork, wait_until
@@ -139,6 +141,22 @@ class DispatcherContract:
         assert not harness.dispatcher.resume(job)
         harness.start_worker()
         _wait_for(harness, job, "SUCCESS")
+
+    def test_why_a_run_is_resumed_is_noted_once_where_it_is(self, harness: DispatcherHarness) -> None:
+        job = _scripted(harness, Behaviour.SUCCEED)
+        noted: list[JobRef] = []
+        for _ in range(2):
+            harness.dispatcher.resume(job, lambda: noted.append(job))
+        assert noted == [job]
+
+    def test_a_run_is_not_resumed_where_that_cannot_be_noted(self, harness: DispatcherHarness) -> None:
+        def cannot_be_written() -> None:
+            raise ZeroDivisionError
+
+        job = _scripted(harness, Behaviour.SUCCEED)
+        with pytest.raises(ZeroDivisionError):
+            harness.dispatcher.resume(job, cannot_be_written)
+        assert harness.dispatcher.testimony(job) is None
 
     def test_a_run_that_is_alive_is_left_alone(self, harness: DispatcherHarness) -> None:
         job = _scripted(harness, Behaviour.WAIT)
