@@ -335,7 +335,7 @@ def queries_of_a_tick(deployment: Deployment, count: Callable[..., Any]) -> int:
     return len(captured)
 
 
-MOST_OF_A_PAGE = 40
+MOST_OF_A_PAGE = 50
 """On PostgreSQL every question sets its own time limit, in a savepoint where a test holds a transaction."""
 
 

@@ -1,6 +1,7 @@
 """Observing: every witness is heard, none holds up or falsifies another, and many jobs cost what few cost."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from threading import Event
@@ -12,9 +13,10 @@ from django.test.utils import CaptureQueriesContext
 
 from headcount.domain.records import JobRef, StageProgress, TaskCounts
 from headcount.domain.states import STATE_MANAGER_STAGES, JobState, Stage
-from headcount.errors import NotFoundError
+from headcount.errors import EngineUnavailableError, NotFoundError
 from headcount.health import hearing
 from headcount.health.hearing import Witness, hear
+from headcount.health.loop import jobs_health_check
 from headcount.health.observation import LedgerTestimony, Patience, WorkersTestimony
 from headcount.health.observe import observe, observe_many
 from headcount.models import Job, JobPatience, JobStage, Worker
@@ -241,33 +243,73 @@ class TestSilence:
         assert all(isinstance(answers[run], Unknown) for run in runs)
         assert len(asked) < 100
 
-    @pytest.mark.skipif("connection.vendor != 'postgresql'")
-    def test_a_table_that_is_locked_silences_its_witness_alone(self, memory: Deployment, released: Event):
+    def test_witnesses_beyond_the_database_leave_no_thread_behind(self, memory: Deployment):
         job = running(memory)
-        heard = observe(memory, job.id)
-        locked = Event()
+        observe(memory, job.id)
+        assert all(hearing._owed[name] == 0 for name in hearing._owed if "memory" in name)
 
-        def lock() -> None:
-            with connection.cursor() as cursor:
-                cursor.execute("BEGIN; LOCK TABLE headcount_task IN ACCESS EXCLUSIVE MODE")
-                locked.set()
-                released.wait(60)
-                cursor.execute("ROLLBACK")
 
-        holding = in_thread(lock)
-        assert locked.wait(60)
-        seen = observe(memory, job.id)
+@contextmanager
+def locked(table: str) -> Iterator[None]:
+    """Have another session keep everybody from a table; it lets go by itself, so that who waits is late, not lost."""
+    is_locked, released = Event(), Event()
+
+    def lock() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(f"BEGIN; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            is_locked.set()
+            released.wait(20)
+            cursor.execute("ROLLBACK")
+
+    holding = in_thread(lock)
+    assert is_locked.wait(60)
+    try:
+        yield
+    finally:
         released.set()
         holding.result(60)
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+class TestLockedTables:
+    """Who reads SQLite waits for nobody."""
+
+    def test_of_a_witness_silence_it_alone(self, memory: Deployment):
+        job = running(memory)
+        heard = observe(memory, job.id)
+        with locked("headcount_task"):
+            seen = observe(memory, job.id)
         assert isinstance(seen.ledger, Unknown)
         assert "timeout" in seen.ledger.reason
         assert (seen.state, seen.queue, seen.progress) == (heard.state, heard.queue, heard.progress)
         assert observe(memory, job.id).ledger == heard.ledger
 
-    def test_witnesses_beyond_the_database_leave_no_thread_behind(self, memory: Deployment):
+    def test_of_jobs_leave_a_diagnosis_without_an_answer_and_not_waiting(self, memory: Deployment):
         job = running(memory)
-        observe(memory, job.id)
-        assert all(hearing._owed[name] == 0 for name in hearing._owed if "memory" in name)
+        with (
+            locked("headcount_job"),
+            pytest.raises(EngineUnavailableError, match=f"the row of job {job.id}: .*timeout"),
+        ):
+            observe(memory, job.id)
+
+    def test_of_jobs_fail_the_sub_checks_that_read_them_and_no_other(self, memory: Deployment):
+        running(memory)
+        with locked("headcount_job"):
+            report = jobs_health_check(memory)
+        failed = {name for name, outcome in report.items() if outcome.unfixable}
+        assert failed == {"unreadable", "zombies"}
+        assert report.jobs == 0
+        again = jobs_health_check(memory)
+        assert (again.jobs, again.total.unfixable) == (1, 0)
+
+    def test_of_patience_are_aged_at_the_next_look(self, memory: Deployment):
+        job = running(memory)
+        with locked("headcount_jobpatience"):
+            (seen,) = observe_many(memory, [job], remember=True)
+        assert seen.job == job
+        assert not JobPatience.objects.exists()
+        observe_many(memory, [job], remember=True)
+        assert JobPatience.objects.filter(job_id=job.id).exists()
 
 
 class TestOddRows:

@@ -44,6 +44,24 @@ class Witness:
     in_database: bool = True
 
 
+@contextmanager
+def in_time(timeout: timedelta) -> Iterator[None]:
+    """Have the block's reads of the database end in time, though somebody locks what they read.
+
+    PostgreSQL gives a statement up then; a reader of SQLite waits for nobody.
+
+    Raises:
+        OperationalError: a statement took longer.
+    """
+    if connection.vendor != "postgresql":
+        yield
+        return
+    milliseconds = max(1, round(timeout.total_seconds() * 1000))
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
+        yield
+
+
 def hear(witnesses: Sequence[Witness], jobs: Sequence[JobRef], timeout: timedelta) -> list[Answers]:
     """Return what each witness says of every run; ``Unknown`` with the reason where it says nothing in time.
 
@@ -96,7 +114,7 @@ def _await(future: Future[Answers], ends_at: float) -> Answers | None:
 
 def _ask_here(witness: Witness, jobs: Sequence[JobRef], timeout: timedelta) -> Answers:
     def testify(some: Sequence[JobRef]) -> Answers:
-        with _statement_timeout(timeout):
+        with in_time(timeout):
             return witness.testify(some)
 
     return _divided(replace(witness, testify=testify), jobs)
@@ -124,15 +142,3 @@ def _divided(witness: Witness, jobs: Sequence[JobRef]) -> Answers:
 def _unheard(witness: Witness, error: Exception) -> Unknown:
     words = str(error) if isinstance(error, TemporaryError) else f"{type(error).__name__}: {error}"
     return Unknown(f"{witness.name}: {' '.join(words.split())}")
-
-
-@contextmanager
-def _statement_timeout(timeout: timedelta) -> Iterator[None]:
-    """Let PostgreSQL give a statement up in time; a reader of SQLite waits for nobody."""
-    if connection.vendor != "postgresql":
-        yield
-        return
-    milliseconds = max(1, round(timeout.total_seconds() * 1000))
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('statement_timeout', %s, true)", [str(milliseconds)])
-        yield

@@ -63,7 +63,7 @@ def jobs_health_check(deployment: Deployment) -> HealthReport:
 def _isolated(name: str, check: Check, deployment: Deployment) -> CheckOutcome:
     try:
         return check(deployment)
-    except TemporaryError as error:
+    except (TemporaryError, OperationalError, InterfaceError) as error:
         _log.warning("health.postponed", check=name, reason=str(error))
     except Exception:  # noqa: BLE001 - one broken check must not keep the others from running
         _log.exception("health.check_failed", check=name)

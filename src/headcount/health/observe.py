@@ -5,16 +5,17 @@ No lock is held, and no transaction is open while an engine beyond the database 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import structlog
-from django.db import DatabaseError, InterfaceError
+from django.db import DatabaseError, InterfaceError, OperationalError
 
 from headcount.conf import Settings
 from headcount.domain.patience import Watch
 from headcount.domain.records import JobProgress, JobRecord, JobRef
 from headcount.domain.states import DispatchMode
-from headcount.health.hearing import Answers, Witness, hear
+from headcount.errors import EngineUnavailableError
+from headcount.health.hearing import Answers, Witness, hear, in_time
 from headcount.health.observation import LedgerTestimony, Observation, Patience, WorkersTestimony
 from headcount.health.patience import Sighting, aged
 from headcount.ports.deployment import Deployment
@@ -38,8 +39,14 @@ def observe(deployment: Deployment, job_id: int) -> Observation:
 
     Raises:
         NotFoundError: there is no such job.
+        EngineUnavailableError: the database does not answer in time for the job's row.
     """
-    return observe_many(deployment, [jobs.get(job_id)])[0]
+    try:
+        with in_time(deployment.settings.witness_timeout):
+            job = jobs.get(job_id)
+    except (OperationalError, InterfaceError) as error:
+        raise EngineUnavailableError(f"the row of job {job_id}: {' '.join(str(error).split())}") from error
+    return observe_many(deployment, [job])[0]
 
 
 def observe_many(deployment: Deployment, page: Sequence[JobRecord], *, remember: bool = False) -> list[Observation]:
@@ -52,7 +59,7 @@ def observe_many(deployment: Deployment, page: Sequence[JobRecord], *, remember:
     heard = _hear(deployment, {job.ref: job for job in page}, now)
     looks = [_look(deployment, job, Testimony(*(answers[job.ref] for answers in heard)), now) for job in page]
     if remember:
-        _remember([look for look in looks if not look.observation.job.is_final])
+        _remember([look for look in looks if not look.observation.job.is_final], deployment.settings.witness_timeout)
     return [look.observation for look in looks]
 
 
@@ -195,7 +202,7 @@ def _leftovers(deployment: Deployment, said: Testimony) -> dict[str, str]:
     return found
 
 
-def _remember(looks: Sequence[Look]) -> None:
+def _remember(looks: Sequence[Look], timeout: timedelta) -> None:
     """A page that cannot be written is aged at the next look, by no more than a look may count."""
     changes = []
     for look in looks:
@@ -204,6 +211,7 @@ def _remember(looks: Sequence[Look]) -> None:
         else:
             changes.append((look.before, look.watch))
     try:
-        patience.keep(changes)
+        with in_time(timeout):
+            patience.keep(changes)
     except (DatabaseError, InterfaceError) as error:
         _log.warning("health.patience_not_kept", jobs=len(changes), reason=str(error))

@@ -1,6 +1,7 @@
 """Treat: observe jobs, decide, and apply what was decided; each job by itself, so that none keeps another from it."""
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 import structlog
@@ -13,6 +14,7 @@ from headcount.health.apply import apply
 from headcount.health.decide import decide
 from headcount.health.fallback import announce
 from headcount.health.finding import Finding, Policy, Remedy
+from headcount.health.hearing import in_time
 from headcount.health.observation import Observation
 from headcount.health.observe import PAGE, observe_many
 from headcount.ports.deployment import Deployment
@@ -74,7 +76,7 @@ class Round:
             Exception: the database does not answer for the list of jobs.
         """
         after = 0
-        while ids := jobs.running_ids(after, PAGE):
+        while ids := self._running_ids(after, PAGE):
             yield from self.these(ids, wanted)
             after = ids[-1]
 
@@ -89,21 +91,33 @@ class Round:
     def _observed(self, job_ids: Sequence[int]) -> Iterator[tuple[int, Observation | str]]:
         """Observe all at once; where that fails, each by itself, to find whose fault it is."""
         try:
-            observations = self._observe(jobs.find(Q(pk__in=job_ids), limit=len(job_ids)))
+            with self._in_time():
+                page = jobs.find(Q(pk__in=job_ids), limit=len(job_ids))
+            observations = self._observe(page)
         except Exception:  # noqa: BLE001 - one job that cannot be read or observed must not hide the others
             _log.warning("health.observing_one_by_one", jobs=len(job_ids), exc_info=True)
             # A database that does not answer at all raises here, instead of once for every job.
-            jobs.running_ids(0, 1)
+            self._running_ids(0, 1)
             yield from ((job_id, self._observed_alone(job_id)) for job_id in job_ids)
         else:
             yield from ((observation.job.id, observation) for observation in observations)
 
     def _observed_alone(self, job_id: int) -> Observation | str:
         try:
-            return self._observe([jobs.get(job_id)])[0]
+            with self._in_time():
+                job = jobs.get(job_id)
+            return self._observe([job])[0]
         except Exception as error:  # noqa: BLE001 - as above
             _log.exception("health.job_not_observed", job=job_id)
             return _words_of(error)
+
+    def _running_ids(self, after: int, limit: int) -> Sequence[int]:
+        with self._in_time():
+            return jobs.running_ids(after, limit)
+
+    def _in_time(self) -> AbstractContextManager[None]:
+        """The rows of the jobs have as long to be read as every other witness has."""
+        return in_time(self._deployment.settings.witness_timeout)
 
     def _observe(self, page: Sequence[JobRecord]) -> list[Observation]:
         return observe_many(self._deployment, page, remember=not self._dry_run)

@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import structlog
+from django.db import OperationalError
 
 from headcount import metrics
 from headcount.domain.records import JobRef
 from headcount.domain.states import JobState
 from headcount.errors import TemporaryError
 from headcount.health.finding import Condition, Finding, Remedy
+from headcount.health.hearing import in_time
 from headcount.health.repairs.clean_up import SWEEP, forget
 from headcount.health.repairs.ground import event_of
 from headcount.health.report import CheckOutcome
@@ -104,7 +106,7 @@ def _sweep(deployment: Deployment) -> CheckOutcome:
     if unreadable:
         _log.warning("health.zombie_skipped", names=unreadable[:10], number=len(unreadable), reason="of no known run")
     outcome = CheckOutcome(silent + len(unreadable), 0, silent + len(unreadable))
-    for ref, standing in _standings(sorted(held)):
+    for ref, standing in _standings(sorted(held), deployment.settings.witness_timeout):
         outcome += _settle(deployment, ref, held[ref], standing)
     return outcome
 
@@ -137,11 +139,15 @@ def _by_run(deployment: Deployment, holdings: Mapping[str, Holdings]) -> dict[Jo
     return held
 
 
-def _standings(refs: Sequence[JobRef]) -> Iterator[tuple[JobRef, Standing | str | None]]:
+def _standings(refs: Sequence[JobRef], timeout: timedelta) -> Iterator[tuple[JobRef, Standing | str | None]]:
     for start in range(0, len(refs), _PAGE):
         page = refs[start : start + _PAGE]
         try:
-            known = jobs.standings([ref.job_id for ref in page])
+            with in_time(timeout):
+                known = jobs.standings([ref.job_id for ref in page])
+        except OperationalError:
+            # The database itself does not answer in time; run by run it would not either.
+            raise
         except Exception:  # noqa: BLE001 - one row that cannot be read must not hide the others
             yield from ((ref, _standing_alone(ref)) for ref in page)
         else:
