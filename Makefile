@@ -43,10 +43,11 @@ test: check  ## everything: checks, the suite on SQLite and on PostgreSQL, the d
 test-distributed: $(VENV)/ready-to-test  ## only crashes and races of the whole distributed deployment
 	$(PYTEST) tests/distributed
 
-bench: $(VENV)/ready-to-test  ## measure the embedded deployment
+bench: $(VENV)/ready-to-test  ## measure the embedded deployment, and a health check of 10,000 jobs
 	$(BIN)/python -m benchmarks.embedded
+	$(BIN)/python -m benchmarks.health
 
-bench-distributed: $(VENV)/ready-to-test  ## measure the distributed deployment and its ceiling; needs RabbitMQ
+bench-distributed: $(VENV)/ready-to-test  ## the same of the distributed one, and its ceiling; needs RabbitMQ
 	$(BIN)/python -m benchmarks.distributed
 
 clean:  ## remove what make made, and the demo's data

@@ -1,7 +1,8 @@
 """Measures the distributed deployment: ``python -m benchmarks.distributed [N ...]``.
 
 Private PostgreSQL, NATS and Redis servers, RabbitMQ as found, ``headcount up --distributed`` and eight client
-processes, all on this machine; then the same work by plain clients without a framework, as the ceiling.
+processes, all on this machine; then the same work by plain clients without a framework, as the ceiling, and one tick
+of the health loop over running jobs.
 """
 
 import os
@@ -14,11 +15,14 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
+from kombu import Connection, Exchange
 
 from benchmarks import ceiling, statements
 from benchmarks.embedded import prepare
 from benchmarks.measure import HEADING, measure_job, row
 from benchmarks.workload import BATCH
+from headcount.conf import Settings
+from headcount.engines.celery.application import CLASSES, queue_name
 from headcount.testing.servers import (
     free_port,
     nats_server,
@@ -65,6 +69,8 @@ def main() -> None:
             print(
                 f"ceiling for {size:,} tasks: {roof:,.0f} tasks/s by plain clients; our share {share:.0%}", flush=True
             )
+        print("and one tick of the health loop:", flush=True)
+        subprocess.run([sys.executable, "-m", "benchmarks.health"], env=environment, check=True)
 
 
 @contextmanager
@@ -86,7 +92,19 @@ def deployment() -> Iterator[dict[str, str]]:
             "HEADCOUNT_SECRET_KEY": "benchmark",
         }
         subprocess.run([sys.executable, "-m", "headcount", "migrate"], env=environment, check=True, capture_output=True)
-        yield environment
+        try:
+            yield environment
+        finally:
+            _forget_queues(broker, environment["HEADCOUNT_DEPLOYMENT_NAME"])
+
+
+def _forget_queues(broker_url: str, deployment_name: str) -> None:
+    """Take what a deployment made out of a RabbitMQ that others use too."""
+    settings = Settings(deployment_name=deployment_name)
+    with Connection(broker_url) as broker:
+        for work_class in CLASSES:
+            broker.default_channel.queue_delete(queue_name(settings, work_class))
+        Exchange(deployment_name, channel=broker.default_channel).delete()
 
 
 @contextmanager
