@@ -1,10 +1,9 @@
 """What the witnesses say of a job, read from the servers themselves and from the API."""
 
-from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
-import psycopg
+from psycopg_pool import ConnectionPool
 from redis import Redis
 
 from headcount.clock import system_clock
@@ -19,6 +18,7 @@ from tests.distributed.clients import DETECTIONS, Api
 from tests.distributed.site import LEASE_SECONDS, SECRET, Site
 
 DUMPED = ("headcount_task", "headcount_certificate", "headcount_images_detection", "headcount_images_classification")
+_LOOKING_AT_ONCE = 8
 
 
 class Witnesses:
@@ -29,20 +29,29 @@ class Witnesses:
         url, lease = site.servers.redis.url, timedelta(seconds=LEASE_SECONDS)
         self._state = RedisStateManager(url, deployment=site.name, identity=identity_of(SECRET))
         self._queue = NatsTaskQueue([site.servers.nats.url], deployment_name=site.name, lease=lease)
+        # PostgreSQL forks for each connection, which costs more than all that is asked over it.
+        self._database = ConnectionPool(
+            site.database_url, min_size=0, max_size=_LOOKING_AT_ONCE, kwargs={"autocommit": True}, open=True
+        )
 
     def close(self) -> None:
+        self._database.close()
         self._queue.close()
 
     def rows(self, statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
-        with closing(psycopg.connect(self._site.database_url, autocommit=True)) as connection:
+        with self._database.connection() as connection:
             return connection.execute(statement, parameters).fetchall()
 
     def value(self, statement: str, *parameters: Any) -> Any:
         return self.rows(statement, *parameters)[0][0]
 
     def run_sql(self, statement: str, *parameters: Any) -> None:
-        with closing(psycopg.connect(self._site.database_url, autocommit=True)) as connection:
+        with self._database.connection() as connection:
             connection.execute(statement, parameters)
+
+    def status(self, job_id: int) -> str:
+        """What the job's row says at this moment."""
+        return str(self.value("SELECT status FROM headcount_job WHERE id = %s", job_id))
 
     def ledger(self, job_id: int) -> dict[str, int]:
         return dict(self.rows("SELECT state, count(*) FROM headcount_task WHERE job_id = %s GROUP BY 1", job_id))

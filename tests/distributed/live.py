@@ -44,9 +44,13 @@ class Live:
     def submit_published(self, tasks: int) -> int:
         """Submit a job and return once workers can claim all of it."""
         job_id = self.submit(tasks)
+        self.wait_until_published(job_id)
+        return job_id
+
+    def wait_until_published(self, job_id: int) -> None:
+        """Return once workers can claim all of a job; its row is asked, so that the deployment has nothing to do."""
         published = "SELECT published_at IS NOT NULL FROM headcount_job WHERE id = %s"
         wait_until(lambda: self.evidence.value(published, job_id), f"job {job_id} is published", 60)
-        return job_id
 
     def crew(self, job_id: int, *, workers: int = 4, batch: int = 10, hold_at: int | None = None) -> Crew:
         return Crew(self.api, job_id, workers=workers, batch=batch, hold_at=hold_at)

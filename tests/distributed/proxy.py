@@ -65,6 +65,9 @@ class Proxy:
         except OSError:
             near.close()
             return
+        for line in (near, far):
+            # Small frames one after the other would each wait for the other side's delayed acknowledgement.
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         with self._lock:
             if self._is_closed:
                 near.close()

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.process, pytest.mark.timeout(300), pytest.mark.xdist_g
 
 JOBS, TASKS, AT_A_TIME, POSTERS = 40, 40, 4, 16
 FAILED, LAST = 3, 8
-REPETITIONS = int(os.environ.get("HEADCOUNT_TEST_REPETITIONS", "1"))
+REPETITIONS = int(os.environ.get("HEADCOUNT_TEST_REPETITIONS", "10"))
 
 
 @pytest.fixture
@@ -38,12 +38,13 @@ def whole_job(running: Live, collection: str, posters: ThreadPoolExecutor) -> in
     """Do a job as a crew that posts everything twice would, and hold every witness to its numbers; returns its id."""
     with closing(Api(running.api.url, running.api.token)) as api:
         job_id = api.submit(collection)
+        running.wait_until_published(job_id)
         tasks = api.claim(job_id, TASKS)
         first, last = tasks[:-LAST], tasks[-LAST:]
         assert saved_by(api, job_id, overlapping(first, size=10, step=5), posters) == len(first)
         assert running.evidence.state(job_id) == counted(TASKS, len(first) - FAILED, FAILED)
         assert saved_by(api, job_id, overlapping(last, size=3, step=1), posters) == len(last)
-        assert api.status(job_id) == "SUCCESS", "it ends in the request that brings the last result"
+        assert running.evidence.status(job_id) == "SUCCESS", "it ends in the request that brings the last result"
         running.evidence.assert_exact(job_id, saved=TASKS - FAILED, failed=FAILED)
     return job_id
 
