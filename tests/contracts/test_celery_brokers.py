@@ -49,12 +49,12 @@ def redis_broker() -> Iterator[PrivateServer]:
 
 @pytest.fixture(scope="module")
 def rabbitmq_broker() -> Iterator[PrivateServer]:
-    """A RabbitMQ of our own; nowhere required, because the one that is may run on another machine."""
+    """A RabbitMQ of our own, because the one that runs is not ours to kill."""
     with ExitStack() as stack:
         try:
             server = stack.enter_context(rabbitmq_server())
         except ServerMissingError as error:
-            pytest.skip(str(error))
+            need(str(error))
         yield server
 
 

@@ -6,7 +6,8 @@ from contextlib import ExitStack
 import pytest
 
 from headcount.testing import servers
-from headcount.testing.servers import ServerMissingError
+from headcount.testing.rabbitmq import rabbitmq_server
+from headcount.testing.servers import PrivateServer, ServerMissingError
 from tests.distributed.live import Live, live
 from tests.distributed.proxy import Proxy, proxied
 from tests.distributed.site import Servers, Site, faulty_web_host, new_site, private_servers, up
@@ -27,12 +28,12 @@ def private() -> Iterator[Servers]:
 
 @pytest.fixture(scope="session")
 def running(private: Servers) -> Iterator[Live]:
-    """A whole deployment on one host; its broker is RabbitMQ where there is one, else a Redis of its own."""
+    """A whole deployment on one host; its broker is a RabbitMQ where there is one, else a Redis of its own."""
     with ExitStack() as stack:
-        broker_url, proxy = _broker(stack)
-        addresses = {"HEADCOUNT_BROKER_URL": broker_url, "HEADCOUNT_PUBLIC_URL": "http://headcount.example"}
+        url, broker, proxy = _broker(stack)
+        addresses = {"HEADCOUNT_BROKER_URL": url, "HEADCOUNT_PUBLIC_URL": "http://headcount.example"}
         site = stack.enter_context(new_site(private, **addresses))
-        yield stack.enter_context(live(site, stack.enter_context(up(site)), proxy))
+        yield stack.enter_context(live(site, stack.enter_context(up(site)), broker, proxy))
 
 
 @pytest.fixture(scope="session")
@@ -55,9 +56,18 @@ def took(record_property: Record) -> Took:
     return stopwatch(record_property)
 
 
-def _broker(stack: ExitStack) -> tuple[str, Proxy | None]:
-    """RabbitMQ is not ours to restart, so it is reached through a proxy that a test can cut."""
-    url = servers.rabbitmq_url()
-    if url is None:
-        return stack.enter_context(servers.redis_server(is_persistent=True)).url, None
-    return stack.enter_context(proxied(url))
+def _broker(stack: ExitStack) -> tuple[str, PrivateServer | None, Proxy | None]:
+    """A RabbitMQ that tests may kill where one can be started, else the one that runs, else a Redis.
+
+    A proxy leads to each RabbitMQ, so that a test can cut connections to it and leave it and others' alone.
+    """
+    try:
+        broker = stack.enter_context(rabbitmq_server())
+    except ServerMissingError:
+        broker = None
+    rabbitmq_url = broker.url if broker else servers.rabbitmq_url()
+    if rabbitmq_url is None:
+        redis = stack.enter_context(servers.redis_server(is_persistent=True))
+        return redis.url, redis, None
+    url, proxy = stack.enter_context(proxied(rabbitmq_url))
+    return url, broker, proxy

@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from headcount.testing.contracts.dispatcher_script import wait_until
+from headcount.testing.servers import PrivateServer
 from tests.distributed.clients import Api, Crew
 from tests.distributed.evidence import Evidence
 from tests.distributed.proxy import Proxy
@@ -16,12 +17,13 @@ FINAL_WITHIN_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What a test works with."""
+    """What a test works with; the broker is there where it is a server of our own, the proxy where one is before it."""
 
     site: Site
     api: Api
     evidence: Evidence
     project_id: int
+    broker: PrivateServer | None = None
     proxy: Proxy | None = None
 
     def collection(self, images: int) -> str:
@@ -60,9 +62,9 @@ class Live:
 
 
 @contextmanager
-def live(site: Site, url: str, proxy: Proxy | None = None) -> Iterator[Live]:
+def live(site: Site, url: str, broker: PrivateServer | None = None, proxy: Proxy | None = None) -> Iterator[Live]:
     """Prepare a running deployment for jobs."""
     scopes = [word for scope in ("submit", "work", "read") for word in ("--scope", scope)]
     token = json.loads(site.run("headcount", "token", "create", *scopes, "--json"))["token"]
     with closing(Api(url, token)) as api, closing(Evidence(site, api)) as evidence:
-        yield Live(site, api, evidence, api.offer_pipeline(), proxy)
+        yield Live(site, api, evidence, api.offer_pipeline(), broker, proxy)

@@ -1,4 +1,4 @@
-"""RabbitMQ away, and Celery workers killed, while a dispatch is under way."""
+"""RabbitMQ away, cut off or killed, and Celery workers killed, while a dispatch is under way."""
 
 import os
 import signal
@@ -8,9 +8,11 @@ from contextlib import contextmanager
 import pytest
 
 from headcount.testing.contracts.dispatcher_script import wait_until
+from headcount.testing.servers import PrivateServer
 from tests.distributed.live import Live
 from tests.distributed.proxy import Proxy
 from tests.distributed.timing import Took
+from tests.servers import need
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("a running deployment")]
 
@@ -20,11 +22,24 @@ CELERY_PROCESSES = 6
 
 
 @pytest.fixture
-def proxy(rabbitmq_url: str, running: Live) -> Iterator[Proxy]:
+def proxy(running: Live) -> Iterator[Proxy]:
     """What all connections of the running deployment to RabbitMQ go through; mended in the end."""
-    yield proxy_of(running)
-    proxy_of(running).mend()
-    wait_until(lambda: proxy_of(running).connections >= CELERY_PROCESSES, "all are connected again", 60)
+    proxy = running.proxy
+    if proxy is None:
+        need("no RabbitMQ on this machine, and none answers")
+    yield proxy
+    proxy.mend()
+    wait_until(lambda: proxy.connections >= CELERY_PROCESSES, "all are connected again", 60)
+
+
+@pytest.fixture
+def broker(running: Live) -> Iterator[PrivateServer]:
+    """The RabbitMQ of the running deployment, for a test that kills it and starts it again."""
+    if running.broker is None or running.proxy is None:
+        need("no rabbitmq-server on this machine: apt install rabbitmq-server")
+    proxy = running.proxy
+    yield running.broker
+    wait_until(lambda: proxy.connections >= CELERY_PROCESSES, "all are connected again", 60)
 
 
 def test_a_job_submitted_while_rabbitmq_is_away_is_dispatched_when_it_is_back(
@@ -53,10 +68,31 @@ def test_connections_to_rabbitmq_cut_in_the_middle_of_a_dispatch_do_not_double_o
     assert running.evidence.events(job_id, "job.collected") == 1
 
 
-@pytest.mark.parametrize("whom", ["the whole worker", "only the process at work"])
-def test_a_dispatch_whose_celery_worker_is_killed_is_taken_up_again(
-    running: Live, proxy: Proxy, whom: str, took: Took
+def test_a_rabbitmq_that_is_killed_and_comes_back_costs_neither_a_job_nor_a_dispatch(
+    running: Live, broker: PrivateServer, took: Took
 ) -> None:
+    under_way = running.submit_published(TASKS)
+    with running.crew(under_way, hold_at=TASKS // 2) as crew:
+        crew.wait_until_held()
+        with dispatch_in_its_middle(running) as job_id:
+            broker.kill()
+        try:
+            crew.go_on()
+            running.wait_until_final(under_way)
+            later = running.submit(TASKS)
+            assert running.api.status(later) == "CREATED", "accepted, and left in the outbox"
+        finally:
+            broker.start()
+    with took("RabbitMQ back to final"), running.crew(job_id), running.crew(later):
+        running.wait_until_final(job_id)
+        running.wait_until_final(later)
+    for each in (under_way, job_id, later):
+        running.evidence.assert_exact(each, saved=TASKS)
+        assert running.evidence.events(each, "job.collected") == 1
+
+
+@pytest.mark.parametrize("whom", ["the whole worker", "only the process at work"])
+def test_a_dispatch_whose_celery_worker_is_killed_is_taken_up_again(running: Live, whom: str, took: Took) -> None:
     with dispatch_in_its_middle(running) as job_id:
         workers = dispatch_workers(running)
         is_victim: Callable[[int], bool] = {
@@ -97,8 +133,3 @@ def dispatch_workers(running: Live) -> list[int]:
 
 def beats_failed(running: Live) -> int:
     return running.site.log("up").count("Message Error: Couldn't apply scheduled task")
-
-
-def proxy_of(running: Live) -> Proxy:
-    assert running.proxy is not None
-    return running.proxy
