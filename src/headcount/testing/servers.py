@@ -160,12 +160,12 @@ class PrivateServer:
 
 @contextmanager
 def nats_server(
-    binary: Path | None = None, *, has_jetstream: bool = True, options: Sequence[str] = ()
+    binary: Path | None = None, *, port: int = 0, has_jetstream: bool = True, options: Sequence[str] = ()
 ) -> Iterator[PrivateServer]:
-    """Run a NATS server; ``binary`` picks one of ``nats_binaries()``, else the newest; ``options`` are added."""
+    """Run a NATS server: ``binary``, else the newest of ``nats_binaries()``; on ``port``, else on a free one."""
     chosen = binary or newest_nats()
     with temporary_directory("nats") as directory:
-        port = free_port()
+        port = port or free_port()
         jetstream = ("-js", "-sd", str(directory / "store")) if has_jetstream else ()
         command = (str(chosen), "-a", HOST, "-p", str(port), *jetstream, *options)
         recipe = Recipe(command, lambda: _nats_answers(port, has_jetstream=has_jetstream))
