@@ -29,6 +29,7 @@ LONG_GROUPS = (
     "bare deployments",
     "brokers of Celery",
     "up",
+    "as installed",
 )
 """What one process has to run because it starts a lot for it, the longest first."""
 

@@ -19,7 +19,6 @@ from tests.flow.given import SLUG, output
 Task = dict[str, Any]
 FINAL = {"SUCCESS", "FAILURE", "REVOKED"}
 DETECTIONS = 2
-_PAUSE_SECONDS = 0.05
 _PATIENCE_SECONDS = 60
 
 
@@ -137,14 +136,15 @@ class Crew:
 
     What is posted without an answer is forgotten, as by a worker that crashed: its tasks come back only because the
     deployment hands them out again. ``hold_at`` has the workers stand still before they post, each with a batch in
-    hand, once so many results are saved.
+    hand, once so many results are saved. A worker that was given nothing asks again after a ``pause`` in seconds.
     """
 
-    def __init__(self, api: Api, job_id: int, *, workers: int = 4, batch: int = 10, hold_at: int | None = None) -> None:
+    def __init__(self, api: Api, job_id: int, *, workers: int, batch: int, hold_at: int | None, pause: float) -> None:
         self._api = api
         self._job_id = job_id
         self._batch = batch
         self._hold_at = hold_at
+        self._pause = pause
         self._lock = threading.Lock()
         self._may_post = threading.Event()
         self._dismissed = threading.Event()
@@ -165,6 +165,11 @@ class Crew:
         self._may_post.set()
         for thread in self._threads:
             thread.join()
+
+    @property
+    def workers(self) -> int:
+        """How many there are."""
+        return len(self._threads)
 
     @property
     def posting(self) -> int:
@@ -190,7 +195,7 @@ class Crew:
                     self._hold()
                     self._post(api, tasks)
                 else:
-                    self._dismissed.wait(_PAUSE_SECONDS)
+                    self._dismissed.wait(self._pause)
 
     def _hold(self) -> None:
         if self._hold_at is not None and self.saved >= self._hold_at:

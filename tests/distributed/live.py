@@ -54,8 +54,10 @@ class Live:
         published = "SELECT published_at IS NOT NULL FROM headcount_job WHERE id = %s"
         wait_until(lambda: self.evidence.value(published, job_id), f"job {job_id} is published", 60)
 
-    def crew(self, job_id: int, *, workers: int = 4, batch: int = 10, hold_at: int | None = None) -> Crew:
-        return Crew(self.api, job_id, workers=workers, batch=batch, hold_at=hold_at)
+    def crew(
+        self, job_id: int, *, workers: int = 4, batch: int = 10, hold_at: int | None = None, pause: float = 0.05
+    ) -> Crew:
+        return Crew(self.api, job_id, workers=workers, batch=batch, hold_at=hold_at, pause=pause)
 
     def wait_until_final(self, job_id: int, within: float = FINAL_WITHIN_SECONDS) -> None:
         wait_until(lambda: self.api.is_final(job_id), f"job {job_id} has ended", within)

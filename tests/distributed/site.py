@@ -26,6 +26,12 @@ from tests.distributed.faults import Faults
 ROOT = Path(__file__).parents[2]
 LEASE_SECONDS = 5
 START_SECONDS = 90
+IMPATIENCE = {
+    "HEADCOUNT_ACK_WAIT": f"PT{LEASE_SECONDS}S",
+    "HEADCOUNT_DISPATCH_LEASE": "PT2S",
+    "HEADCOUNT_HEALTH_INTERVAL": "PT1S",
+}
+"""What has the consequences of an accident come sooner than in an installation."""
 SECRET = "the key that every process shares"
 
 
@@ -72,6 +78,11 @@ class Site:
             DJANGO_SETTINGS_MODULE="tests.distributed.faulty_settings",
             HEADCOUNT_TEST_FAULTS=str(self.faults.directory),
         )
+
+    def as_patient_as_installed(self) -> "Site":
+        """The same deployment, with the product's own leases and intervals."""
+        kept = {name: text for name, text in self.variables.items() if name not in IMPATIENCE}
+        return replace(self, variables=kept)
 
     def with_variables(self, **variables: str) -> "Site":
         return replace(self, variables={**self.variables, **variables})
@@ -137,13 +148,10 @@ def site_on(on: Servers, database_url: str, name: str = "template", **variables:
         "HEADCOUNT_SECRET_KEY": SECRET,
         "HEADCOUNT_DEPLOYMENT_NAME": name,
         "HEADCOUNT_DATA_DIR": str(folder),
-        "HEADCOUNT_ACK_WAIT": f"PT{LEASE_SECONDS}S",
-        "HEADCOUNT_DISPATCH_LEASE": "PT2S",
-        "HEADCOUNT_HEALTH_INTERVAL": "PT1S",
         "DJANGO_SETTINGS_MODULE": "headcount.site.settings",
     }
     try:
-        yield Site(on, {**basic, **variables}, folder)
+        yield Site(on, {**basic, **IMPATIENCE, **variables}, folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,15 +1,14 @@
 """What the engines lose, or where they are away, while a job is under way; on the oldest NATS as on the newest."""
 
-import time
 from collections.abc import Iterator
 
 import pytest
 from redis import Redis
 
 from headcount.testing import servers
-from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import PrivateServer, ServerMissingError
 from tests.distributed import nats_admin
+from tests.distributed.accidents import nats_is_killed_for_a_while
 from tests.distributed.live import Live
 from tests.distributed.timing import Took
 from tests.servers import need
@@ -17,7 +16,6 @@ from tests.servers import need
 pytestmark = [pytest.mark.process, pytest.mark.timeout(240), pytest.mark.xdist_group("a running deployment")]
 
 TASKS, BATCH = 2000, 50
-NATS_IS_DOWN_SECONDS = 5
 
 
 @pytest.fixture(params=["newest", "oldest"])
@@ -92,14 +90,7 @@ def test_a_killed_nats_that_comes_back_lets_the_job_end(running: Live, nats: Pri
     job_id = running.submit_published(TASKS)
     with running.crew(job_id, batch=BATCH, hold_at=TASKS // 2) as crew:
         crew.wait_until_held()
-        nats.kill()
-        back_at = time.monotonic() + NATS_IS_DOWN_SECONDS
-        try:
-            crew.go_on()
-            wait_until(lambda: crew.refused[503] > 0, "workers are told that the queue does not answer")
-            wait_until(lambda: time.monotonic() >= back_at, "it was down long enough", NATS_IS_DOWN_SECONDS + 1)
-        finally:
-            nats.start()
+        nats_is_killed_for_a_while(nats, crew)
         with took("NATS back to final"):
             running.wait_until_final(job_id)
     assert set(crew.refused) == {503}

@@ -1,19 +1,16 @@
 """Web processes that die with results in their hands."""
 
-import os
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 import httpx
 import pytest
 
-from headcount.testing.contracts.dispatcher_script import wait_until
+from tests.distributed.accidents import web_process_dies_at_work
 from tests.distributed.clients import Api, Task, statuses, success
 from tests.distributed.evidence import counted
 from tests.distributed.faults import Gap, Harm
 from tests.distributed.live import Live
-from tests.distributed.proc import connections_at, parent_of
 from tests.distributed.site import LEASE_SECONDS
 from tests.distributed.timing import Took
 
@@ -36,31 +33,12 @@ def test_tasks_lost_with_a_killed_web_process_are_done_again_within_a_lease(runn
     job_id = running.submit_published(TASKS)
     with running.crew(job_id, workers=WORKERS, batch=20, hold_at=TASKS // 4) as crew:
         crew.wait_until_held()
-        victim = busiest_web_process(running)
-        os.kill(victim, signal.SIGSTOP)
-        crew.go_on()
-        try:
-            # Where all connections have come to this one of the two processes, nobody is answered.
-            wait_until(
-                lambda: crew.posting == WORKERS or (crew.posting > 0 and crew.saved > TASKS // 2),
-                "posts wait, while others are answered where there are others",
-            )
-        finally:
-            os.kill(victim, signal.SIGKILL)
+        web_process_dies_at_work(running, crew, enough=TASKS // 2)
         with took("web process killed to final"):
             running.wait_until_final(job_id, within=LEASE_SECONDS + GRACE_SECONDS)
     assert crew.lost > 0, "posts were never answered, and nobody posted them again"
     assert crew.saved == TASKS
     running.evidence.assert_exact(job_id, saved=TASKS)
-
-
-def busiest_web_process(running: Live) -> int:
-    """Of the two web processes the one with more connections to workers."""
-    port = httpx.URL(running.api.url).port or 0
-    processes = running.site.processes("granian", str(port))
-    workers = [pid for pid in processes if parent_of(pid) in processes]
-    assert len(workers) == 2
-    return max(workers, key=lambda pid: connections_at(port, pid))
 
 
 @pytest.fixture

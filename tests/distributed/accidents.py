@@ -1,0 +1,53 @@
+"""What happens to the processes and servers of a deployment while a crew is at work."""
+
+import os
+import signal
+import time
+
+import httpx
+
+from headcount.testing.contracts.dispatcher_script import wait_until
+from headcount.testing.servers import PrivateServer
+from tests.distributed.clients import Crew
+from tests.distributed.live import Live
+from tests.distributed.proc import connections_at, parent_of
+
+NATS_IS_DOWN_SECONDS = 5
+
+
+def web_process_dies_at_work(running: Live, crew: Crew, enough: int) -> None:
+    """Kill one of two web processes with the results of a held crew in its hands, the others' are answered.
+
+    Where all connections have come to this one, nobody is answered; else so many results are saved before it dies.
+    """
+    victim = _busiest_web_process(running)
+    os.kill(victim, signal.SIGSTOP)
+    crew.go_on()
+    try:
+        wait_until(
+            lambda: crew.posting == crew.workers or (crew.posting > 0 and crew.saved > enough),
+            "posts wait, while others are answered where there are others",
+        )
+    finally:
+        os.kill(victim, signal.SIGKILL)
+
+
+def _busiest_web_process(running: Live) -> int:
+    """Of the two web processes the one with more connections to workers."""
+    port = httpx.URL(running.api.url).port or 0
+    processes = running.site.processes("granian", str(port))
+    workers = [pid for pid in processes if parent_of(pid) in processes]
+    assert len(workers) == 2
+    return max(workers, key=lambda pid: connections_at(port, pid))
+
+
+def nats_is_killed_for_a_while(nats: PrivateServer, crew: Crew) -> None:
+    """Kill NATS under a held crew that goes on then, and start it again seconds later."""
+    nats.kill()
+    back_at = time.monotonic() + NATS_IS_DOWN_SECONDS
+    try:
+        crew.go_on()
+        wait_until(lambda: crew.refused[503] > 0, "workers are told that the queue does not answer")
+        wait_until(lambda: time.monotonic() >= back_at, "it was down long enough", NATS_IS_DOWN_SECONDS + 1)
+    finally:
+        nats.start()
