@@ -3,6 +3,8 @@
 import os
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 
@@ -51,3 +53,26 @@ def nats_is_killed_for_a_while(nats: PrivateServer, crew: Crew) -> None:
         wait_until(lambda: time.monotonic() >= back_at, "it was down long enough", NATS_IS_DOWN_SECONDS + 1)
     finally:
         nats.start()
+
+
+@contextmanager
+def dispatch_in_its_middle(running: Live, tasks: int) -> Iterator[int]:
+    """Submit a job whose dispatcher has collected and cannot publish, because NATS is frozen; it thaws in the end."""
+    running.collection(tasks)
+    running.site.servers.nats.pause()
+    try:
+        job_id = running.submit(tasks)
+        collected = "SELECT task_total IS NOT NULL FROM headcount_job WHERE id = %s"
+        wait_until(lambda: running.evidence.value(collected, job_id), "the job is collected", 60)
+        yield job_id
+        published = "SELECT published_at IS NOT NULL FROM headcount_job WHERE id = %s"
+        assert not running.evidence.value(published, job_id), "the fault came in the middle"
+    finally:
+        running.site.servers.nats.resume()
+
+
+def dispatch_workers(running: Live) -> list[int]:
+    """The worker for dispatches and the process that it has do them."""
+    found = sorted(running.site.processes("celery", "worker", f"{running.site.name}.dispatch"))
+    assert len(found) >= 2
+    return found

@@ -59,6 +59,12 @@ class Witnesses:
     def events(self, job_id: int, name: str) -> int:
         return int(self.value("SELECT count(*) FROM headcount_jobevent WHERE job_id = %s AND name = %s", job_id, name))
 
+    def age(self, job_id: int, event: str) -> timedelta:
+        """How long ago an event was, by the clock of PostgreSQL, according to the process that wrote it last."""
+        statement = "SELECT now() - max(at) FROM headcount_jobevent WHERE job_id = %s AND name = %s"
+        age: timedelta = self.value(statement, job_id, event)
+        return age
+
     def state(self, job_id: int) -> list[tuple[int | None, int, int]]:
         """What Redis itself has counted: total, done and failed of each stage."""
         testimony = self._state.snapshot(JobRef(job_id, 1))

@@ -187,15 +187,6 @@ def faulty_web_host(site: Site) -> Iterator[str]:
 
 
 @contextmanager
-def serve(site: Site) -> Iterator[str]:
-    """Run web server, dispatcher and health loop in one process whose faults and clock a test can set."""
-    port = free_port()
-    command = [sys.executable, "-m", "headcount", "serve", "--port", str(port)]
-    with running(site.with_faults(), command, port, "serve") as url:
-        yield url
-
-
-@contextmanager
 def running(site: Site, command: Sequence[str], port: int, log_name: str) -> Iterator[str]:
     """Run a process until it answers, and kill it in the end; what it started is killed with its site."""
     url = f"http://127.0.0.1:{port}"

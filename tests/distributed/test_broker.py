@@ -3,12 +3,12 @@
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 
 import pytest
 
 from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import PrivateServer
+from tests.distributed.accidents import dispatch_in_its_middle, dispatch_workers
 from tests.distributed.live import Live
 from tests.distributed.proxy import Proxy
 from tests.distributed.timing import Took
@@ -59,7 +59,7 @@ def test_a_job_submitted_while_rabbitmq_is_away_is_dispatched_when_it_is_back(
 def test_connections_to_rabbitmq_cut_in_the_middle_of_a_dispatch_do_not_double_or_lose_it(
     running: Live, proxy: Proxy, took: Took
 ) -> None:
-    with dispatch_in_its_middle(running) as job_id:
+    with dispatch_in_its_middle(running, TASKS) as job_id:
         assert proxy.cut() > 0
     proxy.mend()
     with took("RabbitMQ back to final"), running.crew(job_id):
@@ -74,7 +74,7 @@ def test_a_rabbitmq_that_is_killed_and_comes_back_costs_neither_a_job_nor_a_disp
     under_way = running.submit_published(TASKS)
     with running.crew(under_way, hold_at=TASKS // 2) as crew:
         crew.wait_until_held()
-        with dispatch_in_its_middle(running) as job_id:
+        with dispatch_in_its_middle(running, TASKS) as job_id:
             broker.kill()
         try:
             crew.go_on()
@@ -93,7 +93,7 @@ def test_a_rabbitmq_that_is_killed_and_comes_back_costs_neither_a_job_nor_a_disp
 
 @pytest.mark.parametrize("whom", ["the whole worker", "only the process at work"])
 def test_a_dispatch_whose_celery_worker_is_killed_is_taken_up_again(running: Live, whom: str, took: Took) -> None:
-    with dispatch_in_its_middle(running) as job_id:
+    with dispatch_in_its_middle(running, TASKS) as job_id:
         workers = dispatch_workers(running)
         is_victim: Callable[[int], bool] = {
             "the whole worker": lambda pid: True,
@@ -106,29 +106,6 @@ def test_a_dispatch_whose_celery_worker_is_killed_is_taken_up_again(running: Liv
     begun = "SELECT begun FROM headcount_celery_dispatch WHERE job_id = %s"
     assert running.evidence.value(begun, job_id) >= 2
     running.evidence.assert_exact(job_id, saved=TASKS)
-
-
-@contextmanager
-def dispatch_in_its_middle(running: Live) -> Iterator[int]:
-    """Submit a job whose dispatcher has collected and cannot publish, because NATS is frozen; it thaws in the end."""
-    running.collection(TASKS)
-    running.site.servers.nats.pause()
-    try:
-        job_id = running.submit(TASKS)
-        collected = "SELECT task_total IS NOT NULL FROM headcount_job WHERE id = %s"
-        wait_until(lambda: running.evidence.value(collected, job_id), "the job is collected", 60)
-        yield job_id
-        published = "SELECT published_at IS NOT NULL FROM headcount_job WHERE id = %s"
-        assert not running.evidence.value(published, job_id), "the fault came in the middle"
-    finally:
-        running.site.servers.nats.resume()
-
-
-def dispatch_workers(running: Live) -> list[int]:
-    """The worker for dispatches and the process that it has do them."""
-    found = sorted(running.site.processes("celery", "worker", f"{running.site.name}.dispatch"))
-    assert len(found) >= 2
-    return found
 
 
 def beats_failed(running: Live) -> int:
