@@ -1,8 +1,8 @@
 """Dispatchers as processes of their own, several at once or killed on their way.
 
 ``python -m tests.distributed.dispatches EXPERIMENT TASKS`` works on the deployment of the environment and prints a line
-of JSON for each job: its id and how often a dispatcher of it was killed. Processes are forked before anything is
-connected.
+of JSON for each job: its id and how often a dispatcher of it was killed, or two of them met. Processes are forked
+before anything is connected.
 """
 
 import json
@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from multiprocessing import get_context
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import django
@@ -22,15 +25,18 @@ import headcount.engines.nats.queue  # noqa: E402 - loaded once, before the firs
 import headcount.engines.redis.state  # noqa: E402, F401
 from headcount import wiring  # noqa: E402
 from headcount.domain.records import JobRef  # noqa: E402
+from headcount.domain.states import DispatchMode  # noqa: E402
 from headcount.flow import collect, publish  # noqa: E402
 from headcount.flow.run_job import run_job  # noqa: E402
 from headcount.flow.submit import JobRequest, submit  # noqa: E402
 from headcount.ports.dispatcher import Checkpoint, never_interrupted  # noqa: E402
 from tests.distributed.faults import Faults, Gap  # noqa: E402
+from tests.distributed.pushing import SLUG as PUSHED  # noqa: E402
 from tests.flow.given import SLUG, collection, project  # noqa: E402
 
 STEPS = 10
 COLLECTION = "dispatched"
+PATIENCE_SECONDS = 30
 GAPS = (Gap.BETWEEN_TOTAL_AND_STATE, Gap.BETWEEN_STATE_AND_PUBLICATION, Gap.BETWEEN_PUBLICATION_AND_NOTE)
 
 
@@ -38,8 +44,8 @@ def main() -> None:
     what, tasks = sys.argv[1], int(sys.argv[2])
     collect.CHUNK = publish.CHUNK = tasks // STEPS
     in_a_process(lambda: collection(project(), tasks, COLLECTION))
-    for job_id, killed in EXPERIMENTS[what]():
-        print(json.dumps({"job_id": job_id, "killed": killed}), flush=True)
+    for job_id, times in EXPERIMENTS[what]():
+        print(json.dumps({"job_id": job_id, "times": times}), flush=True)
 
 
 def killed_at_each_checkpoint() -> Iterator[tuple[int, int]]:
@@ -67,24 +73,38 @@ def killed_in_each_gap() -> Iterator[tuple[int, int]]:
 
 
 def two_at_once() -> Iterator[tuple[int, int]]:
-    """Jobs that two dispatchers run at the same time, step by step beside each other."""
-    for job_id in submitted(STEPS):
-        dispatchers = [started(partial(dispatch, job_id)) for _ in range(2)]
-        yield job_id, sum(was_killed(pid) for pid in dispatchers)
+    """Jobs that two dispatchers run at once: some side by side at each step, others as fast as they can from the first.
+
+    They meet before the first portion is collected and before the last is published, and at all steps between.
+    """
+    for number, job_id in enumerate(submitted(STEPS)):
+        yield job_id, together(job_id, meetings=1 if number % 2 else 2 * (STEPS + 1))
+
+
+def two_pushing_at_once() -> Iterator[tuple[int, int]]:
+    """A job that two dispatchers collect and push to a service at once, side by side at each step."""
+    for job_id in submitted(1, DispatchMode.SYNC_API, PUSHED):
+        yield job_id, together(job_id, meetings=sys.maxsize)
 
 
 EXPERIMENTS: dict[str, Callable[[], Iterator[tuple[int, int]]]] = {
     function.__name__: function
-    for function in (killed_at_each_checkpoint, killed_again_and_again, killed_in_each_gap, two_at_once)
+    for function in (
+        killed_at_each_checkpoint,
+        killed_again_and_again,
+        killed_in_each_gap,
+        two_at_once,
+        two_pushing_at_once,
+    )
 }
 
 
-def submitted(number: int) -> list[int]:
+def submitted(number: int, mode: DispatchMode = DispatchMode.ASYNC_API, pipeline: str = SLUG) -> list[int]:
     """Submit jobs, in another process; no dispatcher but ours looks at them."""
     reading, writing = os.pipe()
 
     def work() -> None:
-        request = JobRequest(project(), "ml", pipeline=SLUG, config={"collection": COLLECTION})
+        request = JobRequest(project(), "ml", mode, pipeline, config={"collection": COLLECTION})
         made = [submit(wiring.deployment(), request).id for _ in range(number)]
         os.write(writing, json.dumps(made).encode())
 
@@ -106,6 +126,34 @@ def killing_at(number: int) -> Checkpoint:
     def checkpoint() -> None:
         if next(left) == 0:
             os.kill(os.getpid(), signal.SIGKILL)
+
+    return checkpoint
+
+
+def together(job_id: int, meetings: int) -> int:
+    """Run two dispatchers of a job that wait for each other at their first checkpoints; returns how often they met.
+
+    One that comes to a checkpoint and waits in vain for the other ends with an error.
+    """
+    forked = get_context("fork")
+    met = forked.Value("i", 0)
+    barrier = forked.Barrier(2, action=partial(count_up, met), timeout=PATIENCE_SECONDS)
+    for pid in [started(partial(dispatch, job_id, meeting_at(barrier, meetings))) for _ in range(2)]:
+        was_killed(pid)
+    return met.value
+
+
+def count_up(counter: "Synchronized[int]") -> None:
+    counter.value += 1
+
+
+def meeting_at(barrier: Barrier, times: int) -> Checkpoint:
+    """A checkpoint that waits for another process at the barrier, the first so many times it is passed."""
+    left = iter(range(times))
+
+    def checkpoint() -> None:
+        if next(left, None) is not None:
+            barrier.wait()
 
     return checkpoint
 

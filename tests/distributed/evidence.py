@@ -98,24 +98,13 @@ class Witnesses:
         assert [ordinal for ordinal, _ in found] == list(range(total))
         assert len({key for _, key in found}) == total
 
-
-class Evidence(Witnesses):
-    """What proves how a job ended, the API's word included."""
-
-    def __init__(self, site: Site, api: Api) -> None:
-        super().__init__(site)
-        self._api = api
-
-    def assert_exact(self, job_id: int, *, saved: int, failed: int = 0) -> None:
-        """The job is a SUCCESS, once, and every witness has the same numbers; nothing is left in queue and state."""
+    def assert_rows_are_exact(self, job_id: int, *, saved: int, failed: int = 0) -> None:
+        """PostgreSQL has the job as a SUCCESS, once, with these numbers everywhere, and each result once."""
         assert self.ledger(job_id) == {key: n for key, n in {"saved": saved, "failed": failed}.items() if n}
         self.assert_ledger_is_whole(job_id, saved + failed)
         self._assert_one_verdict(job_id, saved, failed)
         self._assert_progress(job_id, saved, failed)
         self._assert_results_once(job_id, saved)
-        audit = self._api.get(f"jobs/{job_id}/audit")
-        assert audit["clean"], audit
-        wait_until(lambda: self.is_forgotten(job_id), f"queue and state forget job {job_id}", 30)
 
     def _assert_one_verdict(self, job_id: int, saved: int, failed: int) -> None:
         statement = "SELECT status, task_total, finished_at IS NOT NULL FROM headcount_job WHERE id = %s"
@@ -123,8 +112,6 @@ class Evidence(Witnesses):
         statement = "SELECT status, waiting, leased, received, saved, failed, cancelled FROM headcount_certificate"
         assert self.rows(f"{statement} WHERE job_id = %s", job_id) == [("SUCCESS", 0, 0, 0, saved, failed, 0)]
         assert self.events(job_id, "job.finished") == 1
-        shown = self._api.get(f"jobs/{job_id}")
-        assert [shown["status"], *[item["status"] for item in shown["certificates"]]] == ["SUCCESS", "SUCCESS"]
 
     def _assert_progress(self, job_id: int, saved: int, failed: int) -> None:
         statement = "SELECT stage, total, done, failed FROM headcount_jobstage WHERE job_id = %s ORDER BY stage"
@@ -147,6 +134,23 @@ class Evidence(Witnesses):
             JOIN headcount_images_detection AS detection ON detection.id = classification.detection_id
             WHERE detection.job_id = %s"""
         assert self.value(classifications, job_id) == DETECTIONS * saved
+
+
+class Evidence(Witnesses):
+    """What proves how a job ended, the API's word included."""
+
+    def __init__(self, site: Site, api: Api) -> None:
+        super().__init__(site)
+        self._api = api
+
+    def assert_exact(self, job_id: int, *, saved: int, failed: int = 0) -> None:
+        """The job is a SUCCESS, once, and every witness has the same numbers; nothing is left in queue and state."""
+        self.assert_rows_are_exact(job_id, saved=saved, failed=failed)
+        shown = self._api.get(f"jobs/{job_id}")
+        assert [shown["status"], *[item["status"] for item in shown["certificates"]]] == ["SUCCESS", "SUCCESS"]
+        audit = self._api.get(f"jobs/{job_id}/audit")
+        assert audit["clean"], audit
+        wait_until(lambda: self.is_forgotten(job_id), f"queue and state forget job {job_id}", 30)
 
 
 def counted(total: int, done: int, failed: int = 0) -> list[tuple[int | None, int, int]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from threading import Event
+from threading import Barrier, Event
 from typing import Any
 
 from tests.distributed.live import Live
@@ -10,6 +10,7 @@ from tests.flow.given import output
 from tests.push.scripted_service import ScriptedService
 
 SLUG = "pushed-blobs"
+_PATIENCE_SECONDS = 60
 
 
 class Gate:
@@ -29,10 +30,19 @@ class Gate:
         if self.passes:
             self.passes -= 1
         else:
-            self.is_open.wait(60)
-        found = [output(str(image["id"]))["detections"] for image in body["source_images"]]
-        answer = {"pipeline": SLUG, "total_time": 0.1, "source_images": body["source_images"], "errors": []}
-        return 200, {**answer, "detections": [item for of_one in found for item in of_one]}
+            self.is_open.wait(_PATIENCE_SECONDS)
+        return _found_in(body)
+
+
+class Pair:
+    """Answers batches two at a time: who asks alone is answered with an error in the end."""
+
+    def __init__(self) -> None:
+        self._both = Barrier(2, timeout=_PATIENCE_SECONDS)
+
+    def answer(self, body: dict[str, Any]) -> tuple[int, Any]:
+        self._both.wait()
+        return _found_in(body)
 
 
 @contextmanager
@@ -50,3 +60,9 @@ def submit_pushed(on: Live, tasks: int) -> int:
     """Submit a ``sync_api`` job of so many tasks for the service."""
     request = {"kind": "ml", "dispatch_mode": "sync_api", "pipeline": SLUG}
     return int(on.api.post("jobs", {**request, "config": {"collection": on.collection(tasks)}})["id"])
+
+
+def _found_in(body: dict[str, Any]) -> tuple[int, Any]:
+    found = [output(str(image["id"]))["detections"] for image in body["source_images"]]
+    answer = {"pipeline": SLUG, "total_time": 0.1, "source_images": body["source_images"], "errors": []}
+    return 200, {**answer, "detections": [item for of_one in found for item in of_one]}
