@@ -12,24 +12,28 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from functools import partial
+from itertools import count
 from multiprocessing import get_context
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import django
 
 django.setup()
 
-import headcount.engines.nats.queue  # noqa: E402 - loaded once, before the first fork
-import headcount.engines.redis.state  # noqa: E402, F401
+import headcount.engines.redis.state  # noqa: E402, F401 - loaded once, before the first fork
 from headcount import wiring  # noqa: E402
 from headcount.domain.records import JobRef  # noqa: E402
 from headcount.domain.states import DispatchMode  # noqa: E402
+from headcount.engines.nats.queue import NatsTaskQueue  # noqa: E402
 from headcount.flow import collect, publish  # noqa: E402
 from headcount.flow.run_job import run_job  # noqa: E402
 from headcount.flow.submit import JobRequest, submit  # noqa: E402
 from headcount.ports.dispatcher import Checkpoint, never_interrupted  # noqa: E402
+from headcount.store import ledger  # noqa: E402
 from tests.distributed.faults import Faults, Gap  # noqa: E402
 from tests.distributed.pushing import SLUG as PUSHED  # noqa: E402
 from tests.flow.given import SLUG, collection, project  # noqa: E402
@@ -63,6 +67,15 @@ def killed_again_and_again() -> Iterator[tuple[int, int]]:
     yield job_id, killed
 
 
+def killed_inside_each_portion() -> Iterator[tuple[int, int]]:
+    """One job whose dispatchers are killed inside one portion after the other: half written, or half published."""
+    (job_id,), killed = submitted(1), 0
+    for place, name in ((ledger, "collect"), (NatsTaskQueue, "publish")):
+        for portion in range(STEPS):
+            killed += in_a_process(partial(dispatch_dying, job_id, place, name, portion))
+    yield job_id, killed + in_a_process(partial(dispatch, job_id))
+
+
 def killed_in_each_gap() -> Iterator[tuple[int, int]]:
     """A job for each gap between two engines: its dispatcher dies there, and another takes it up."""
     faults = Faults(Path(os.environ["HEADCOUNT_TEST_FAULTS"]))
@@ -92,6 +105,7 @@ EXPERIMENTS: dict[str, Callable[[], Iterator[tuple[int, int]]]] = {
     for function in (
         killed_at_each_checkpoint,
         killed_again_and_again,
+        killed_inside_each_portion,
         killed_in_each_gap,
         two_at_once,
         two_pushing_at_once,
@@ -117,6 +131,21 @@ def submitted(number: int, mode: DispatchMode = DispatchMode.ASYNC_API, pipeline
 
 def dispatch(job_id: int, checkpoint: Checkpoint = never_interrupted) -> None:
     run_job(wiring.deployment(), JobRef(job_id, 1), checkpoint)
+
+
+def dispatch_dying(job_id: int, place: object, name: str, portion: int) -> None:
+    """Dispatch until so many portions went through a function; of the next one it does half before the end."""
+    whole, called = getattr(place, name), count()
+
+    def dying(*arguments: Any) -> Any:
+        if next(called) == portion:
+            *others, items = arguments
+            whole(*others, items[: len(items) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return whole(*arguments)
+
+    with patch.object(place, name, dying):
+        dispatch(job_id)
 
 
 def killing_at(number: int) -> Checkpoint:

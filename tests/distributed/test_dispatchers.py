@@ -40,6 +40,12 @@ def test_dispatchers_killed_one_after_the_other_still_bring_the_job_on(bare: Sit
     assert_each_task_is_there_once(bare, jobs)
 
 
+def test_dispatchers_killed_inside_each_tenth_of_collecting_and_publishing_leave_no_half_behind(bare: Site) -> None:
+    jobs = dispatched(bare, "killed_inside_each_portion")
+    assert [killed for _, killed in jobs] == [2 * PORTIONS]
+    assert_each_task_is_there_once(bare, jobs)
+
+
 def test_a_dispatcher_killed_between_two_engines_is_resumed_exactly(bare: Site) -> None:
     jobs = dispatched(bare, "killed_in_each_gap")
     assert [killed for _, killed in jobs] == [1, 1, 1]
