@@ -6,6 +6,7 @@ import pytest
 from django.db import OperationalError
 
 from headcount.models import Job
+from headcount.store import registry
 from headcount_images.models import Image
 from tests.api.callers import assert_problem
 from tests.flow import given
@@ -199,6 +200,14 @@ def test_a_job_that_cannot_be_is_refused_with_what_would_fit(caller, job, body, 
     if body.get("config", {}).get("job_id") == "JOB":
         body = {**body, "config": {**body["config"], "job_id": job.id}}
     assert_problem(caller.post("jobs", body), 422, words)
+    assert Job.objects.count() == 1
+
+
+def test_a_job_to_be_pushed_is_refused_while_it_cannot_be_with_what_to_do(caller, job, project_id):
+    body = {"pipeline": "blobs", "dispatch_mode": "sync_api", "config": {"collection": "night-0"}}
+    assert_problem(caller.post("jobs", body), 422, "headcount service add")
+    registry.add_push_service(project_id, "box", "http://box", ["blobs"], job.created_at)
+    assert_problem(caller.post("jobs", body), 422, "HEADCOUNT_PUBLIC_URL is not set: set it to")
     assert Job.objects.count() == 1
 
 

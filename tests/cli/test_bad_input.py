@@ -55,6 +55,15 @@ def test_a_pipeline_in_a_project_where_no_worker_ever_was(headcount_in_process, 
     assert_one_line(said, "start a worker first")
 
 
+def test_a_job_to_be_pushed_where_it_cannot_be(headcount_in_process, project_id):
+    given.collection(project_id, 1)
+    submit = ("submit", "--dispatch-mode", "sync_api", "--pipeline", "blobs", "--collection", "night")
+    assert_one_line(headcount_in_process(*submit), "headcount service add")
+    headcount_in_process("service", "add", "--name", "box", "--url", "http://box", "--pipeline", "blobs")
+    assert_one_line(headcount_in_process(*submit), "HEADCOUNT_PUBLIC_URL is not set: set it to")
+    assert Job.objects.count() == 0
+
+
 def test_an_empty_folder(headcount_in_process, tmp_path):
     assert_one_line(headcount_in_process("import", tmp_path), "there is no image file below")
 

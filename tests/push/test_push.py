@@ -1,24 +1,26 @@
 """The flow of a sync_api job: batches go to a push service, its answers through the same account as all others."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
 from headcount.domain.records import JobRecord
-from headcount.domain.states import DispatchMode, JobState
+from headcount.domain.states import DispatchMode, JobState, Redo
 from headcount.errors import BadInputError, ConfigurationError, DispatchInterruptedError, PermanentError, TemporaryError
 from headcount.flow.cancel import cancel
 from headcount.flow.push import BATCH, push, service_address
 from headcount.flow.retry import retry
 from headcount.flow.run_job import run_job
-from headcount.models import Task
+from headcount.flow.submit import JobRequest, submit
+from headcount.models import Job, Task
 from headcount.ports.deployment import Deployment
 from headcount.store import jobs, ledger, registry
 from headcount.testing.clock import FrozenClock
 from headcount.testing.factories import EPOCH, PIPELINE, make_project, make_started_job, memory_deployment
-from headcount.testing.kinds import notes_by_key
+from headcount.testing.kinds import NoteKind, notes_by_key
 from headcount.testing.servers import free_port
 from tests.push.scripted_service import ScriptedService
 from tests.settings import HEADCOUNT
@@ -181,7 +183,7 @@ def test_an_interrupted_push_goes_on_where_it_was(deployment: Deployment, servic
 
 def test_without_a_service_the_command_that_adds_one_is_named(deployment: Deployment) -> None:
     job = make_started_job(1, dispatch_mode=DispatchMode.SYNC_API)
-    with pytest.raises(PermanentError, match=rf"headcount service add .*--pipeline {PIPELINE}"):
+    with pytest.raises(PermanentError, match=rf"headcount service add .*--pipeline '{PIPELINE}'"):
         run_job(deployment, job.ref)
 
 
@@ -190,6 +192,36 @@ def test_without_a_public_address_the_setting_is_named(clock: FrozenClock, servi
     with pytest.raises(ConfigurationError, match="HEADCOUNT_PUBLIC_URL"):
         run_job(deployment, job_for(service.url, tasks=1).ref)
     assert not service.asked
+
+
+class PushedNotes(NoteKind):
+    """Notes that push services make."""
+
+    dispatch_modes: ClassVar[frozenset[DispatchMode]] = frozenset({DispatchMode.SYNC_API})
+
+
+def test_a_job_that_the_dispatcher_could_only_give_up_is_not_made(deployment: Deployment) -> None:
+    with_public_url = replace(deployment, kinds={"note": PushedNotes()})
+    without = replace(with_public_url, settings=HEADCOUNT)
+    request = JobRequest(make_project(), "note", pipeline=PIPELINE, config={"tasks": 1})
+    with pytest.raises(BadInputError, match=rf"headcount service add .*--pipeline '{PIPELINE}'"):
+        submit(with_public_url, request)
+    registry.add_push_service(request.project_id, "box", "http://box", [PIPELINE], EPOCH)
+    with pytest.raises(BadInputError, match="HEADCOUNT_PUBLIC_URL is not set: set it to"):
+        submit(without, request)
+    assert not Job.objects.exists()
+    assert submit(with_public_url, request).dispatch_mode is DispatchMode.SYNC_API
+
+
+def test_a_retry_that_the_dispatcher_could_only_give_up_is_not_begun(deployment: Deployment) -> None:
+    job = job_for("http://box", tasks=1)
+    cancel(deployment, job.id)
+    with pytest.raises(BadInputError, match="HEADCOUNT_PUBLIC_URL"):
+        retry(replace(deployment, settings=HEADCOUNT), job.id, Redo.UNFINISHED)
+    registry.add_push_service(job.project_id, "box", "http://box", ["another"], EPOCH)
+    with pytest.raises(BadInputError, match="headcount service add"):
+        retry(deployment, job.id, Redo.UNFINISHED)
+    assert (jobs.get(job.id).run, jobs.get(job.id).state) == (1, JobState.REVOKED)
 
 
 def test_the_address_of_a_service_follows_its_latest_registration() -> None:

@@ -37,7 +37,7 @@ def push(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint = never_
         TemporaryError: the service does not answer; what was accounted stays, the attempt of the batch counts.
         PermanentError: there is no service for the pipeline, or no address at which it would find the images.
     """
-    service = _service_for(job)
+    service = _service_for(job.project_id, job.pipeline or "")
     base_url = _public_address(deployment)
     seconds = deployment.settings.push_timeout.total_seconds()
     with httpx.Client(timeout=httpx.Timeout(seconds, connect=_CONNECT_SECONDS)) as client:
@@ -47,6 +47,20 @@ def push(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint = never_
                 if jobs.status_of(job.id) not in WORKABLE_STATES:
                     return
                 _push_batch(deployment, job, batch, _Line(client, service, base_url))
+
+
+def check_can_be_pushed(deployment: Deployment, project_id: int, pipeline: str) -> None:
+    """Refuse a ``sync_api`` job, before it is made or begins anew, that the dispatcher could only give up.
+
+    Raises:
+        BadInputError: no push service runs the pipeline, or the service would not find the images; the message says
+            what to do or to set.
+    """
+    try:
+        _service_for(project_id, pipeline)
+        _public_address(deployment)
+    except PermanentError as error:
+        raise BadInputError(str(error)) from error
 
 
 class _Line:
@@ -91,12 +105,12 @@ def service_address(url: str) -> str:
     return str(parsed.copy_with(query=None, fragment=None)).rstrip("/")
 
 
-def _service_for(job: JobRecord) -> PushService:
-    service = registry.push_service(job.project_id, job.pipeline or "")
+def _service_for(project_id: int, pipeline: str) -> PushService:
+    service = registry.push_service(project_id, pipeline)
     if service is None:
         raise PermanentError(
-            f"no push service runs {job.pipeline!r} in this project: "
-            f"headcount service add --name NAME --url URL --pipeline {job.pipeline}"
+            f"no push service runs {pipeline!r} in this project: "
+            f"headcount service add --name NAME --url URL --pipeline {pipeline!r}"
         )
     return service
 
@@ -104,7 +118,8 @@ def _service_for(job: JobRecord) -> PushService:
 def _public_address(deployment: Deployment) -> str:
     if not deployment.settings.public_url:
         raise ConfigurationError(
-            "HEADCOUNT_PUBLIC_URL is not set: a push service fetches images from it, such as https://headcount.example"
+            "HEADCOUNT_PUBLIC_URL is not set: set it to where a push service finds the images of a sync_api job, "
+            "such as https://headcount.example"
         )
     return deployment.settings.public_url.rstrip("/")
 

@@ -7,12 +7,14 @@ from headcount.domain.states import (
     FINAL_STATES,
     OPEN_TASK_STATES,
     STATE_MANAGER_STAGES,
+    DispatchMode,
     JobState,
     Redo,
     Stage,
     TaskState,
 )
 from headcount.errors import ConflictError
+from headcount.flow.push import check_can_be_pushed
 from headcount.flow.relay import relay
 from headcount.ports.deployment import Deployment
 from headcount.statements import write_transaction
@@ -35,12 +37,15 @@ def retry(deployment: Deployment, job_id: int, only: Redo = Redo.FAILED, project
     Raises:
         NotFoundError: there is no such job.
         ConflictError: the job has not ended, or there is nothing to retry.
+        BadInputError: it is a ``sync_api`` job that nobody could do as the deployment stands.
     """
     job = jobs.get(job_id, project_id)
     if not job.is_final:
         raise ConflictError(
             f"job {job_id} is {job.status}: only a job that has ended can be retried; cancel it or wait"
         )
+    if job.dispatch_mode is DispatchMode.SYNC_API:
+        check_can_be_pushed(deployment, job.project_id, job.pipeline or "")
     relay(deployment, _begin_next_run(deployment, job, only))
     return jobs.get(job_id)
 

@@ -7,6 +7,7 @@ from typing import Any
 from headcount.domain.records import Event, JobRecord
 from headcount.domain.states import DispatchMode
 from headcount.errors import BadInputError
+from headcount.flow.push import check_can_be_pushed
 from headcount.flow.relay import relay
 from headcount.ports.deployment import Deployment
 from headcount.ports.job_kind import JobKind
@@ -49,7 +50,7 @@ def submit(deployment: Deployment, request: JobRequest) -> JobRecord:
     Raises:
         BadInputError: the request does not fit; the message says what would.
     """
-    new = _checked(deployment.kind(request.kind), request)
+    new = _checked(deployment, request)
     now = deployment.clock()
     with write_transaction():
         job = jobs.create(new, now)
@@ -59,13 +60,14 @@ def submit(deployment: Deployment, request: JobRequest) -> JobRecord:
     return jobs.get(job.id)
 
 
-def _checked(kind: JobKind, request: JobRequest) -> jobs.NewJob:
+def _checked(deployment: Deployment, request: JobRequest) -> jobs.NewJob:
+    kind = deployment.kind(request.kind)
     mode = _dispatch_mode(kind, request.dispatch_mode)
     if not 0 <= request.failure_threshold <= 1:
         raise BadInputError(f"the failure threshold is a share from 0 to 1, not {request.failure_threshold:g}")
     return jobs.NewJob(
         project_id=request.project_id,
-        pipeline_id=_pipeline_id(request, mode),
+        pipeline_id=_pipeline_id(deployment, request, mode),
         name=request.name or kind.name,
         kind=kind.name,
         dispatch_mode=mode,
@@ -87,9 +89,11 @@ def _dispatch_mode(kind: JobKind, asked: DispatchMode | None) -> DispatchMode:
     return DispatchMode(asked)
 
 
-def _pipeline_id(request: JobRequest, mode: DispatchMode) -> int | None:
+def _pipeline_id(deployment: Deployment, request: JobRequest, mode: DispatchMode) -> int | None:
     if mode is DispatchMode.INTERNAL:
         return None
     if not request.pipeline:
         raise BadInputError(f"an {mode} job needs a pipeline")
+    if mode is DispatchMode.SYNC_API:
+        check_can_be_pushed(deployment, request.project_id, request.pipeline)
     return registry.pipeline_id(request.project_id, request.pipeline)
