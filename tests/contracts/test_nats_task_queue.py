@@ -6,27 +6,22 @@ import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from itertools import count
 from threading import Event
 from urllib.request import urlopen
 
 import pytest
 from nats.aio.msg import Msg
 
-from headcount.clock import system_clock
 from headcount.domain.records import JobRef
-from headcount.engines.nats.checks import inspect
-from headcount.engines.nats.connection import NatsConnection, Session
 from headcount.engines.nats.names import Names, incarnation_of, pack, unpack
-from headcount.engines.nats.queue import NatsTaskQueue
 from headcount.errors import ConfigurationError, EngineUnavailableError
 from headcount.ports.task_queue import Delivery, QueueDepth
 from headcount.testing import servers
 from headcount.testing.clock import FrozenClock
-from headcount.testing.contracts.task_queue import JOB, LONG, OPERATIONS, Holder, eventually, ordinals
+from headcount.testing.contracts.task_queue import JOB, LONG, OPERATIONS, eventually, ordinals
 from headcount.testing.servers import HOST, PrivateServer, free_port
+from tests.contracts.nats_deployment import Deployment, numbers
 
-TIMEOUT = timedelta(seconds=1)
 KNOWN_SUBJECTS = re.compile(
     r"""
     _INBOX\..* | {name}\.tasks\.\d+\.\d+
@@ -38,42 +33,12 @@ KNOWN_SUBJECTS = re.compile(
     """.format(name="wire"),
     re.VERBOSE,
 )
-_deployments = count()
-
-
-class Deployment:
-    """A queue of its own, and a second connection that looks at and harms what is on the server."""
-
-    def __init__(self, server: PrivateServer, clock: FrozenClock, name: str) -> None:
-        self.names = Names(name)
-        self.queue = NatsTaskQueue([server.url], deployment_name=name, lease=LONG, timeout=TIMEOUT)
-        self.holder = Holder(self.queue, clock, LONG)
-        self.outsider = NatsConnection([server.url], name="outsider", timeout=TIMEOUT)
-        self._server = server
-
-    def another_process(self) -> NatsTaskQueue:
-        """A queue of the same deployment that remembers nothing of this one's."""
-        return NatsTaskQueue([self._server.url], deployment_name=self.names.deployment, lease=LONG, timeout=TIMEOUT)
-
-    def delete_stream(self) -> None:
-        self.outsider.run(lambda session: session.manager.delete_stream(self.names.stream))
-
-    def delete_consumers(self) -> None:
-        async def work(session: Session) -> None:
-            for info in await session.manager.consumers_info(self.names.stream):
-                await session.manager.delete_consumer(self.names.stream, info.name)
-
-        self.outsider.run(work)
-
-    def close(self) -> None:
-        self.queue.close()
-        self.outsider.close()
 
 
 @pytest.fixture
 def deployment(nats_server: PrivateServer, clock: FrozenClock) -> Iterator[Deployment]:
     """A deployment on a server that other tests share."""
-    made = Deployment(nats_server, clock, f"nats-{next(_deployments)}")
+    made = Deployment(nats_server, clock, f"nats-{next(numbers)}")
     yield made
     made.close()
 
@@ -335,30 +300,3 @@ class TestWire:
         assert pack(*largest) < 2**63
         first = datetime(2026, 1, 1, tzinfo=UTC)
         assert incarnation_of(first) != incarnation_of(first + timedelta(microseconds=1))
-
-
-class TestInspection:
-    def test_a_good_server_has_no_problem(self, nats_server: PrivateServer) -> None:
-        found = inspect([nats_server.url], "inspected", system_clock)
-        assert found.has_jetstream
-        assert found.problems == ()
-        assert found.clock_skew is not None
-        assert re.fullmatch(r"2\.\d+\.\d+", found.server_version)
-
-    def test_a_clock_apart_is_told(self, nats_server: PrivateServer, clock: FrozenClock) -> None:
-        found = inspect([nats_server.url], "inspected", clock)
-        assert found.clock_skew is not None
-        assert abs(found.clock_skew - (system_clock() - clock())) < timedelta(minutes=1)
-        assert any("NTP" in problem.remedy for problem in found.problems)
-
-    def test_a_server_without_jetstream_is_told(self, newest_nats: PrivateServer) -> None:
-        with servers.nats_server(has_jetstream=False) as server:
-            found = inspect([server.url], "inspected", system_clock)
-        assert not found.has_jetstream
-        assert any("-js" in problem.remedy for problem in found.problems)
-
-    def test_a_foreign_stream_is_told(self, deployment: Deployment, nats_server: PrivateServer) -> None:
-        names = deployment.names
-        deployment.outsider.run(lambda session: session.manager.add_stream(name=names.stream, subjects=["foreign.a"]))
-        found = inspect([nats_server.url], names.deployment, system_clock)
-        assert any(names.stream in problem.seen for problem in found.problems)

@@ -20,7 +20,8 @@ from headcount.engines.nats.names import Names, incarnation_of
 _DUPLICATE_WINDOW_SECONDS = 120.0
 _REMEMBERED = 10_000
 _UNLIMITED = -1
-_MOST_RUNS = 1_000_000
+MOST_RUNS = 1_000_000
+"""Consumers the stream is made for, one for each run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ class Places:
             subjects=[self._names.subjects],
             retention=RetentionPolicy.WORK_QUEUE,
             duplicate_window=_DUPLICATE_WINDOW_SECONDS,
-            max_consumers=_MOST_RUNS,
+            max_consumers=MOST_RUNS,
         )
 
 
