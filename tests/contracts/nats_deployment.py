@@ -47,6 +47,13 @@ class Deployment:
     def make_stream(self, max_consumers: int | None) -> None:
         self.outsider.run(lambda session: session.manager.add_stream(stream_of(self.names, max_consumers)))
 
+    def forbid_deletion(self) -> None:
+        async def work(session: Session) -> None:
+            config = (await session.manager.stream_info(self.names.stream)).config
+            await session.manager.update_stream(config.evolve(deny_delete=True))
+
+        self.outsider.run(work)
+
     def delete_consumers(self) -> None:
         async def work(session: Session) -> None:
             for info in await session.manager.consumers_info(self.names.stream):

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
 from urllib.request import urlopen
@@ -93,6 +94,25 @@ class TestLoss:
         deployment.queue.acknowledge(JOB, before[2:3])
         assert ordinals(deployment.holder.claim_all(1)) == [3]
         assert deployment.holder.claim() == []
+
+    def test_what_is_gone_already_is_acknowledged_again_without_its_consumer(self, deployment: Deployment) -> None:
+        deployment.queue.publish(JOB, range(2))
+        before = deployment.holder.claim_all(2)
+        deployment.delete_consumers()
+        for _ in range(2):
+            deployment.queue.acknowledge(JOB, before)
+        beyond_the_last = replace(before[1], sequence=before[1].sequence + 7)
+        deployment.queue.acknowledge(JOB, [beyond_the_last])
+        assert deployment.holder.claim() == []
+
+    def test_a_stream_that_keeps_what_is_acknowledged_without_a_consumer_is_told(self, deployment: Deployment) -> None:
+        deployment.queue.publish(JOB, range(2))
+        before = deployment.holder.claim_all(2)
+        deployment.forbid_deletion()
+        deployment.delete_consumers()
+        with pytest.raises(EngineUnavailableError, match="delete not permitted"):
+            deployment.queue.acknowledge(JOB, before)
+        assert ordinals(deployment.holder.claim_all(2)) == [0, 1]
 
     def test_a_claim_for_a_run_without_tasks_makes_nothing(self, deployment: Deployment) -> None:
         deployment.queue.publish(JobRef(8, 1), [0])

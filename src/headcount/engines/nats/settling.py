@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nats.errors import NoRespondersError
+from nats.js.errors import APIError, NotFoundError
 
 from headcount.engines.nats.connection import Session
 from headcount.engines.nats.names import Names
@@ -66,8 +67,24 @@ async def delete(session: Session, names: Names, sequences: Sequence[int]) -> No
     """Take messages out of the stream whatever any consumer remembers; one that is gone already is no error.
 
     Raises:
+        APIError: the server refuses and a message is still there.
         TimeoutError: the server does not answer.
     """
-    bodies = [json.dumps({"seq": sequence, "no_erase": True}).encode() for sequence in sequences]
-    requests = [session.client.request(names.deletion(), body, timeout=session.timeout) for body in bodies]
-    await asyncio.gather(*requests)
+    await asyncio.gather(*[_delete_one(session, names, sequence) for sequence in sequences])
+
+
+async def _delete_one(session: Session, names: Names, sequence: int) -> None:
+    """Servers answer with one error code whether a message is gone or kept, so that only looking tells."""
+    body = json.dumps({"seq": sequence, "no_erase": True}).encode()
+    answer = await session.client.request(names.deletion(), body, timeout=session.timeout)
+    error = json.loads(answer.data).get("error")
+    if error is not None and await _is_there(session, names, sequence):
+        raise APIError.from_error(error)
+
+
+async def _is_there(session: Session, names: Names, sequence: int) -> bool:
+    try:
+        await session.manager.get_msg(names.stream, sequence)
+    except NotFoundError:
+        return False
+    return True
