@@ -6,8 +6,9 @@ import time
 import pytest
 
 from headcount.api import work
+from headcount.testing.waiting import wait_until
 from tests.flow import given
-from tests.flow.threads import in_thread, wait_until
+from tests.flow.threads import in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,7 +43,7 @@ def waiting_claim(caller, seconds):
 
 def test_a_waiting_claim_answers_when_tasks_arrive(caller, deployment, project_id, places):
     claim = in_thread(lambda: waiting_claim(caller, 30))
-    wait_until(places, "the claim to wait")
+    wait_until(places, "the claim waits")
     assert not claim.done()
     given.dispatched(deployment, 3, project_id)
     tasks, seconds = claim.result(SOON)
@@ -85,7 +86,7 @@ def test_a_claim_gives_its_place_back(caller, project_id, places):
 def test_every_waiting_claim_answers_when_the_process_stops(caller, project_id, places, monkeypatch):
     monkeypatch.setattr(work, "_stopping", threading.Event())
     claim = in_thread(lambda: waiting_claim(caller, 30))
-    wait_until(places, "the claim to wait")
+    wait_until(places, "the claim waits")
     work.end_waiting()
     tasks, seconds = claim.result(SOON)
     assert tasks == []

@@ -21,8 +21,8 @@ from headcount.conf import Settings
 from headcount.domain.records import JobRef
 from headcount.engines.redis.keys import identity_of
 from headcount.engines.redis.state import RedisStateManager
-from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import PrivateServer, free_port, newest_nats
+from headcount.testing.waiting import wait_until
 from tests.servers import newest_nats as newest_nats_server
 from tests.servers import postgres_server, rabbitmq_url, redis_server
 from tests.settings import HEADCOUNT

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from headcount.testing import servers
-from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import PrivateServer, ServerMissingError, free_port
+from headcount.testing.waiting import wait_until
 from tests.servers import need
 
 pytestmark = pytest.mark.process

@@ -9,8 +9,8 @@ import pytest
 
 from headcount.conf import Settings, load_settings
 from headcount.errors import ConfigurationError
-from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import redis_binary
+from headcount.testing.waiting import wait_until
 from tests.check.test_check import run_check
 
 PASSWORD = "hunter2"

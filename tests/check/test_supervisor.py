@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from headcount.testing.contracts.dispatcher_script import wait_until
+from headcount.testing.waiting import wait_until
 
 pytestmark = pytest.mark.process
 

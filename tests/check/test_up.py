@@ -17,8 +17,8 @@ from PIL import Image as Picture
 
 from headcount.conf import Settings
 from headcount.engines.celery.application import CLASSES, queue_name
-from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import PrivateServer, free_port
+from headcount.testing.waiting import wait_until
 from tests.servers import newest_nats, postgres_server, rabbitmq_url, redis_server
 
 __all__ = ["newest_nats", "postgres_server", "rabbitmq_url", "redis_server"]

@@ -18,11 +18,12 @@ from headcount.store import jobs
 from headcount.testing import servers
 from headcount.testing.clock import FrozenClock
 from headcount.testing.contracts.dispatcher import DispatcherContract
-from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork, wait_until
+from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork
 from headcount.testing.factories import make_job
 from headcount.testing.kinds import NoteKind
 from headcount.testing.rabbitmq import rabbitmq_server
 from headcount.testing.servers import PrivateServer, ServerMissingError
+from headcount.testing.waiting import wait_until
 from tests.contracts.test_dispatcher import ProcessHarness, celery_harness_of, said, settings_for, work
 from tests.servers import need
 

@@ -30,8 +30,9 @@ from headcount.errors import EngineUnavailableError
 from headcount.ports.dispatcher import Dispatcher, DispatchTestimony
 from headcount.testing.clock import FrozenClock
 from headcount.testing.contracts.dispatcher import ATTEMPTS, DispatcherContract
-from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork, wait_until
+from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork
 from headcount.testing.servers import free_port
+from headcount.testing.waiting import wait_until
 from tests.servers import rabbitmq_url
 
 __all__ = ["rabbitmq_url"]

@@ -19,8 +19,9 @@ from headcount.errors import ConfigurationError, EngineUnavailableError
 from headcount.ports.task_queue import Delivery, QueueDepth
 from headcount.testing import servers
 from headcount.testing.clock import FrozenClock
-from headcount.testing.contracts.task_queue import JOB, LONG, OPERATIONS, eventually, ordinals
+from headcount.testing.contracts.task_queue import JOB, LONG, OPERATIONS, ordinals
 from headcount.testing.servers import HOST, PrivateServer, free_port
+from headcount.testing.waiting import wait_until
 from tests.contracts.nats_deployment import Deployment, numbers
 
 KNOWN_SUBJECTS = re.compile(
@@ -131,10 +132,10 @@ class TestLoss:
         with ThreadPoolExecutor(4) as threads:
             working = [threads.submit(work, number) for number in range(4)]
             try:
-                eventually(lambda: len(taken) >= 30, "the claims to be under way")
+                wait_until(lambda: len(taken) >= 30, "the claims are under way")
                 deployment.delete_stream()
                 deployment.queue.publish(JOB, range(1000, 1300), generation=1)
-                eventually(lambda: set(range(1000, 1300)) <= set(taken), "every republished task")
+                wait_until(lambda: set(range(1000, 1300)) <= set(taken), "every republished task is taken")
             finally:
                 is_over.set()
         for future in working:
@@ -149,7 +150,7 @@ class TestLoss:
         assert ordinals(deployment.holder.claim_all(2)) == [0, 1]
         assert deployment.holder.claim() == []
         # That it is no task is told to the server without waiting for an answer.
-        eventually(lambda: deployment.queue.depth(JOB) == QueueDepth(0, 2, 0), "only the tasks to be held")
+        wait_until(lambda: deployment.queue.depth(JOB) == QueueDepth(0, 2, 0), "only the tasks are held")
 
 
 class TestCrash:
@@ -168,7 +169,7 @@ class TestCrash:
             returned.extend(ordinals(doomed.holder.claim()))
             return unfinished <= set(returned)
 
-        eventually(all_are_back, "every unfinished task")
+        wait_until(all_are_back, "every unfinished task is back")
         assert len(returned) == len(set(returned))
         assert set(returned) <= set(range(300))
 
@@ -204,7 +205,7 @@ class TestCrash:
 
         with ThreadPoolExecutor(1) as threads:
             publishing = threads.submit(doomed.queue.publish, JOB, range(30_000))
-            eventually(is_under_way, "the first tasks to be in the queue")
+            wait_until(is_under_way, "the first tasks are in the queue")
             own_nats_server.pause()
             with pytest.raises(EngineUnavailableError, match="unconfirmed"):
                 publishing.result()
@@ -285,7 +286,7 @@ class TestWire:
             wire.queue.remove(job)
         self._post_inventions(wire)
         wire.queue.publish(JobRef(99, 9), [0])
-        eventually(lambda: "wire.tasks.99.9" in seen, "the last message to be seen")
+        wait_until(lambda: "wire.tasks.99.9" in seen, "the last message is seen")
         assert [subject for subject in seen if not KNOWN_SUBJECTS.fullmatch(subject)] == []
         assert any(subject.startswith("$JS.ACK") for subject in seen)
         wire.close()

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import httpx
 
-from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import PrivateServer
+from headcount.testing.waiting import wait_until
 from tests.distributed.clients import Crew
 from tests.distributed.live import Live
 from tests.distributed.proc import connections_at, parent_of

@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import httpx
 
-from headcount.testing.contracts.dispatcher_script import wait_until
+from headcount.testing.waiting import wait_until
 from tests.flow.given import SLUG, output
 
 Task = dict[str, Any]

@@ -13,7 +13,7 @@ from headcount.engines.redis.keys import identity_of
 from headcount.engines.redis.state import RedisStateManager
 from headcount.ports.state_manager import Snapshot
 from headcount.ports.task_queue import QueueDepth
-from headcount.testing.contracts.dispatcher_script import wait_until
+from headcount.testing.waiting import wait_until
 from tests.distributed.clients import DETECTIONS, Api
 from tests.distributed.site import LEASE_SECONDS, SECRET, Site
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
-from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import PrivateServer
+from headcount.testing.waiting import wait_until
 from tests.distributed.clients import Api, Crew
 from tests.distributed.evidence import Evidence
 from tests.distributed.proxy import Proxy

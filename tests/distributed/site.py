@@ -19,8 +19,8 @@ from kombu import Connection, Exchange
 from headcount.conf import Settings
 from headcount.engines.celery.application import CLASSES, queue_name
 from headcount.testing import servers
-from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import PrivateServer, free_port
+from headcount.testing.waiting import wait_until
 from tests.distributed.faults import Faults
 
 ROOT = Path(__file__).parents[2]

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from headcount.testing.contracts.dispatcher_script import wait_until
 from headcount.testing.servers import PrivateServer
+from headcount.testing.waiting import wait_until
 from tests.distributed.accidents import dispatch_in_its_middle, dispatch_workers
 from tests.distributed.live import Live
 from tests.distributed.proxy import Proxy

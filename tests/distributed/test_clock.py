@@ -11,7 +11,7 @@ from datetime import timedelta
 
 import pytest
 
-from headcount.testing.contracts.dispatcher_script import wait_until
+from headcount.testing.waiting import wait_until
 from tests.distributed import nats_admin
 from tests.distributed.accidents import dispatch_in_its_middle, dispatch_workers
 from tests.distributed.live import Live, live

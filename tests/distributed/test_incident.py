@@ -15,7 +15,7 @@ from headcount.domain.records import JobRef
 from headcount.domain.states import STATE_MANAGER_STAGES
 from headcount.flow.push import BATCH
 from headcount.ports.state_manager import Mark, Snapshot
-from headcount.testing.contracts.dispatcher_script import wait_until
+from headcount.testing.waiting import wait_until
 from tests.distributed.clients import Api, Task, statuses, success
 from tests.distributed.evidence import counted
 from tests.distributed.faults import Gap

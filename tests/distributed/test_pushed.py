@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from headcount.testing.contracts.dispatcher_script import wait_until
+from headcount.testing.waiting import wait_until
 from tests.distributed.live import Live
 from tests.distributed.pushing import Gate, push_service, submit_pushed
 from tests.distributed.timing import Took

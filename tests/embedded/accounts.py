@@ -1,6 +1,7 @@
 """What must be so when a job has ended, counted from the rows themselves."""
 
-from tests.embedded.system import System, wait_until
+from headcount.testing.waiting import wait_until
+from tests.embedded.system import System
 
 DETECTIONS_PER_IMAGE = 2
 STAGES = ("collect", "process", "results")

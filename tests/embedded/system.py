@@ -9,34 +9,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
-from threading import Event
 from typing import Any
 
 import httpx
 from PIL import Image
 
 from headcount.parentage import die_with_parent
+from headcount.testing.waiting import PATIENCE_SECONDS, wait_until
 
-PATIENCE_SECONDS = 60.0
-"""For whatever is bound to happen: only a test that fails waits as long."""
-
-_LOOK_EVERY_SECONDS = 0.01
 _LONGER_THAN_ANY_WRITE_SECONDS = 0.5
 _FOR_EVER = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n WHERE x > 0) SELECT count(*) FROM n"
 _HEADCOUNT = (sys.executable, "-m", "headcount")
-
-
-def wait_until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Return what the condition gives once that is true; fail with ``what`` if it is not in time."""
-    pause, deadline = Event(), time.monotonic() + seconds
-    while not (answer := condition()):
-        assert time.monotonic() < deadline, f"after {seconds:g} s still not so: {what}"
-        pause.wait(_LOOK_EVERY_SECONDS)
-    return answer
 
 
 def clean_environment(**variables: str) -> dict[str, str]:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.embedded.system import Processes, processes_of, wait_until
+from headcount.testing.waiting import wait_until
+from tests.embedded.system import Processes, processes_of
 
 pytestmark = pytest.mark.process
 

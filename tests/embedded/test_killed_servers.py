@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from headcount.testing.waiting import wait_until
 from tests.embedded.accounts import (
     assert_audit_clean,
     assert_exact,
@@ -18,7 +19,7 @@ from tests.embedded.accounts import (
     assert_nothing_left_over,
 )
 from tests.embedded.conftest import Gate
-from tests.embedded.system import System, draw_images, result_of, wait_until
+from tests.embedded.system import System, draw_images, result_of
 
 pytestmark = pytest.mark.process
 

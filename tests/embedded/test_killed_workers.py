@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from headcount.testing.waiting import wait_until
 from tests.embedded.accounts import assert_exact
 from tests.embedded.conftest import Gate
-from tests.embedded.system import System, wait_until
+from tests.embedded.system import System
 
 pytestmark = pytest.mark.process
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from headcount.testing.waiting import wait_until
 from tests.embedded.accounts import assert_audit_clean, assert_detections_exact, assert_exact
-from tests.embedded.system import System, as_bytes, result_of, wait_until
+from tests.embedded.system import System, as_bytes, result_of
 
 pytestmark = pytest.mark.process
 

@@ -9,8 +9,9 @@ import httpx
 import pytest
 
 from headcount.api.work import WAITING_PLACES
+from headcount.testing.waiting import PATIENCE_SECONDS, wait_until
 from tests.embedded.accounts import assert_exact
-from tests.embedded.system import PATIENCE_SECONDS, System, result_of, run_headcount, wait_until
+from tests.embedded.system import System, result_of, run_headcount
 
 pytestmark = pytest.mark.process
 

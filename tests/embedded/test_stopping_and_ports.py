@@ -13,8 +13,9 @@ import pytest
 from PIL import Image
 
 from headcount.cli.serve import DEFAULT_PORT
+from headcount.testing.waiting import wait_until
 from tests.embedded.accounts import assert_audit_clean, assert_ledger_exact
-from tests.embedded.system import Processes, System, processes_of, run_headcount, wait_until
+from tests.embedded.system import Processes, System, processes_of, run_headcount
 
 pytestmark = pytest.mark.process
 

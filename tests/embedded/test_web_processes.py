@@ -9,8 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from headcount.testing.waiting import wait_until
 from tests.embedded.accounts import assert_exact
-from tests.embedded.system import System, processes_of, result_of, wait_until
+from tests.embedded.system import System, processes_of, result_of
 
 pytestmark = [
     pytest.mark.process,

@@ -12,9 +12,10 @@ from headcount.engines.database.state import DatabaseStateManager
 from headcount.locks import KeyedLocks
 from headcount.ports.deployment import Deployment
 from headcount.ports.state_manager import Silence
+from headcount.testing.waiting import wait_until
 from headcount.wiring import build
 from tests.flow.given import assert_ended, claimed, dispatched, posted, success
-from tests.flow.threads import at_once, in_thread, wait_until
+from tests.flow.threads import at_once, in_thread
 from tests.settings import HEADCOUNT
 
 

@@ -1,14 +1,13 @@
 """Real threads, each with a database connection of its own that is closed when it ends."""
 
 import threading
-import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 from django.db import connections
 
-PATIENCE_SECONDS = 60.0
+from headcount.testing.waiting import PATIENCE_SECONDS
 
 
 def in_thread(act: Callable[[], Any]) -> Future[Any]:
@@ -30,15 +29,6 @@ def at_once(acts: Iterable[Callable[[], Any]]) -> list[Any]:
 
     futures = [in_thread(lambda act=act: begin(act)) for act in acts]
     return [future.result(PATIENCE_SECONDS) for future in futures]
-
-
-def wait_until(holds: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
-    """Look again and again until something holds, and return it; fail when it never does."""
-    deadline = time.monotonic() + seconds
-    while not (found := holds()):
-        assert time.monotonic() < deadline, f"waited {seconds} s in vain for {what}"
-        time.sleep(0.02)
-    return found
 
 
 def _closing_connections(act: Callable[[], Any]) -> Any:

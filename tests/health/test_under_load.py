@@ -16,9 +16,10 @@ from headcount.health.loop import HealthLoop
 from headcount.health.report import CheckOutcome, HealthReport
 from headcount.models import Job, JobEvent
 from headcount.ports.deployment import Deployment, Throttles
+from headcount.testing.waiting import wait_until
 from headcount.wiring import build, build_runner
 from tests.flow.given import SLUG, assert_ended, failure, posted, project, submitted, success
-from tests.flow.threads import at_once, wait_until
+from tests.flow.threads import at_once
 from tests.health.damage import REPAIR_EVENTS
 from tests.settings import HEADCOUNT
 

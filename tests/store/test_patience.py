@@ -14,7 +14,8 @@ from headcount.domain.records import JobRecord, JobRef
 from headcount.models import Job, JobPatience
 from headcount.store import patience
 from headcount.testing.factories import EPOCH, make_job
-from tests.flow.threads import in_thread, wait_until
+from headcount.testing.waiting import wait_until
+from tests.flow.threads import in_thread
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -116,7 +117,7 @@ def test_whoever_waits_for_another_writer_looks_again_before_it_writes() -> None
     with transaction.atomic():
         patience.keep([(old, moved)])
         waiting = in_thread(lambda: patience.keep([(old, watch(job, 2, idle=3 * MINUTE))]))
-        wait_until(lambda: _waiting_for_a_lock() == 1, "the second writer to wait for the first")
+        wait_until(lambda: _waiting_for_a_lock() == 1, "the second writer waits for the first")
     waiting.result(60)
     assert kept(job) == moved
 

@@ -9,7 +9,8 @@ import pytest
 
 from headcount.domain.records import JobRef
 from headcount.ports.dispatcher import Dispatcher, DispatchTestimony
-from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork, wait_until
+from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork
+from headcount.testing.waiting import wait_until
 
 ATTEMPTS = 3
 """How often the harness lets a run be begun before it is abandoned."""

@@ -1,7 +1,6 @@
 """Runs that behave as a test wrote down beforehand, and a record of what they did, shared by processes as files."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -9,9 +8,7 @@ from pathlib import Path
 from headcount.domain.records import JobRef
 from headcount.errors import PermanentError, TemporaryError
 from headcount.ports.dispatcher import Checkpoint
-
-_LOOK_EVERY_SECONDS = 0.02
-_PATIENCE_SECONDS = 40.0
+from headcount.testing.waiting import LOOK_EVERY_SECONDS
 
 
 class Behaviour(StrEnum):
@@ -74,7 +71,7 @@ class ScriptedWork:
     def _wait_for_release(self, job: JobRef, checkpoint: Checkpoint) -> None:
         while not self._file(job, "released").exists():
             checkpoint()
-            time.sleep(_LOOK_EVERY_SECONDS)
+            time.sleep(LOOK_EVERY_SECONDS)
 
     def _note(self, job: JobRef, what: str, line: str) -> None:
         with self._file(job, what).open("a") as file:
@@ -86,16 +83,3 @@ class ScriptedWork:
 
     def _file(self, job: JobRef, what: str) -> Path:
         return self.directory / f"{job.job_id}-{job.run}.{what}"
-
-
-def wait_until(condition: Callable[[], bool], what: str, seconds: float = _PATIENCE_SECONDS) -> None:
-    """Return once a condition holds.
-
-    Raises:
-        AssertionError: it does not within ``seconds``; the message says what was waited for.
-    """
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"after {seconds:g} s still not so: {what}")
-        time.sleep(_LOOK_EVERY_SECONDS)

@@ -1,6 +1,5 @@
 """The contract of the task queue."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +12,7 @@ from headcount.domain.records import JobRef
 from headcount.errors import EngineUnavailableError
 from headcount.ports.task_queue import Delivery, QueueDepth, TaskQueue
 from headcount.testing.clock import FrozenClock
+from headcount.testing.waiting import PATIENCE_SECONDS, wait_until
 
 LONG = timedelta(seconds=60)
 """A lease that does not end while a test runs."""
@@ -22,8 +22,6 @@ BRIEF = timedelta(seconds=1)
 MakeQueue = Callable[[timedelta], TaskQueue]
 JOB = JobRef(7, 1)
 
-_DEADLINE_SECONDS = 20.0
-_POLL_SECONDS = 0.02
 _THREADS = 8
 _EMPTY = QueueDepth(0, 0, 0)
 
@@ -48,21 +46,12 @@ class Holder:
             taken.extend(self.claim(number - len(taken), job))
             return len(taken) >= number
 
-        eventually(enough, f"{number} tasks to be handed out")
+        wait_until(enough, f"{number} tasks are handed out")
         return taken
 
     def extend(self, deliveries: Iterable[Delivery]) -> None:
         """Extend leases by a full term from the clock's now."""
         self.queue.extend(JOB, list(deliveries), lease=self._lease, now=self._clock())
-
-
-def eventually(condition: Callable[[], bool], what: str) -> None:
-    """Return once a condition holds; fails with ``what`` was waited for when it does not in time."""
-    deadline = time.monotonic() + _DEADLINE_SECONDS
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail(f"waited {_DEADLINE_SECONDS:g} s for {what}")
-        time.sleep(_POLL_SECONDS)
 
 
 def ordinals(deliveries: Iterable[Delivery]) -> list[int]:
@@ -155,9 +144,9 @@ class TaskQueueContract:
                 taken.extend(holder.claim(limit))
                 return len(taken) >= 500
 
-            begin.wait(_DEADLINE_SECONDS)
+            begin.wait(PATIENCE_SECONDS)
             try:
-                eventually(all_are_out, "500 tasks to be handed out")
+                wait_until(all_are_out, "500 tasks are handed out")
             finally:
                 self.leave_thread()
 
@@ -189,7 +178,7 @@ class TaskQueueContract:
             returned.extend(brief_holder.claim())
             return bool(returned)
 
-        eventually(one_returned, "the lease that was not extended to end")
+        wait_until(one_returned, "the lease that was not extended has ended")
         assert ordinals(returned) == [1]
 
     def test_what_is_released_is_ready_at_once(self, holder: Holder) -> None:
@@ -348,5 +337,5 @@ class TaskQueueContract:
             returned.extend(holder.claim())
             return len(returned) >= number
 
-        eventually(enough, f"{number} leases to end")
+        wait_until(enough, f"{number} leases have ended")
         return ordinals(returned)
