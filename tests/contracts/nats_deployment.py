@@ -9,7 +9,7 @@ from headcount.engines.nats.connection import NatsConnection, Session
 from headcount.engines.nats.names import Names
 from headcount.engines.nats.queue import NatsTaskQueue
 from headcount.testing.clock import FrozenClock
-from headcount.testing.contracts.task_queue import LONG, Holder
+from headcount.testing.contracts.queue_holder import LONG, Holder
 from headcount.testing.servers import PrivateServer
 
 TIMEOUT = timedelta(seconds=1)

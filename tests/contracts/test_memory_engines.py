@@ -1,7 +1,6 @@
 """The engines in memory keep the contracts of the real ones, and break in every way they are asked to."""
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import pytest
 
@@ -11,9 +10,10 @@ from headcount.errors import BadInputError, DispatchInterruptedError, EngineUnav
 from headcount.ports.dispatcher import DispatchTestimony
 from headcount.ports.state_manager import Unknown
 from headcount.ports.task_queue import QueueDepth, TaskQueue
-from headcount.testing.clock import FrozenClock
-from headcount.testing.contracts.state_manager import StateManagerContract, expected_stages, known, marks_of
-from headcount.testing.contracts.task_queue import LONG, MakeQueue, TaskQueueContract
+from headcount.testing.contracts.queue_holder import LONG, MakeQueue
+from headcount.testing.contracts.state_manager import StateManagerContract
+from headcount.testing.contracts.state_marks import expected_stages, known, marks_of
+from headcount.testing.contracts.task_queue import TaskQueueContract
 from headcount.testing.factories import EPOCH
 from headcount.testing.faults import Fault, ProcessDied
 from headcount.testing.memory import MemoryDispatcher, MemoryStateManager, MemoryTaskQueue
@@ -22,6 +22,8 @@ JOB = JobRef(7, 1)
 
 
 class TestMemoryTaskQueue(TaskQueueContract):
+    outlives_its_process = False
+
     @pytest.fixture
     def make_queue(self) -> MakeQueue:
         return lambda lease: MemoryTaskQueue()
@@ -32,14 +34,17 @@ class TestMemoryTaskQueue(TaskQueueContract):
         queue.faults.down = True
         return queue
 
-    def pass_time(self, queue: TaskQueue, clock: FrozenClock, span: timedelta) -> None:
-        clock.advance(span)
-        queue.reclaim_expired(clock())
-
 
 class TestMemoryStateManager(StateManagerContract):
+    outlives_its_process = False
+    keeps_what_is_accounted_during_a_rebuild = False
+
     @pytest.fixture
     def state(self) -> MemoryStateManager:
+        return MemoryStateManager()
+
+    @pytest.fixture
+    def another(self) -> MemoryStateManager:
         return MemoryStateManager()
 
 

@@ -15,7 +15,7 @@ from headcount.engines.nats.queue import NatsTaskQueue
 from headcount.errors import EngineUnavailableError
 from headcount.testing import servers
 from headcount.testing.clock import FrozenClock
-from headcount.testing.contracts.task_queue import JOB, LONG
+from headcount.testing.contracts.queue_holder import JOB, LONG
 from headcount.testing.servers import PrivateServer
 from tests.contracts.nats_deployment import TIMEOUT, Deployment, numbers, stream_of
 

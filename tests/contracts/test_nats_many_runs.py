@@ -6,7 +6,7 @@ from headcount.domain.records import JobRef
 from headcount.engines.nats.connection import Session
 from headcount.ports.holdings import HeldRun
 from headcount.ports.task_queue import QueueDepth
-from headcount.testing.contracts.task_queue import JOB
+from headcount.testing.contracts.queue_holder import JOB
 from tests.contracts.test_nats_task_queue import Deployment, deployment
 
 __all__ = ["deployment"]

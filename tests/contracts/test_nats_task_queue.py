@@ -19,7 +19,7 @@ from headcount.errors import ConfigurationError, EngineUnavailableError
 from headcount.ports.task_queue import Delivery, QueueDepth
 from headcount.testing import servers
 from headcount.testing.clock import FrozenClock
-from headcount.testing.contracts.task_queue import JOB, LONG, OPERATIONS, ordinals
+from headcount.testing.contracts.queue_holder import JOB, LONG, OPERATIONS, ordinals
 from headcount.testing.servers import HOST, PrivateServer, free_port
 from headcount.testing.waiting import wait_until
 from tests.contracts.nats_deployment import Deployment, numbers

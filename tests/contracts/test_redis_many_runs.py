@@ -11,7 +11,7 @@ from headcount.clock import system_clock
 from headcount.engines.redis.state import RedisStateManager
 from headcount.ports.holdings import HeldRun, Holdings
 from headcount.ports.state_manager import Silence, Snapshot, Unknown
-from headcount.testing.contracts.state_manager import known, new_job
+from headcount.testing.contracts.state_marks import known, new_job
 from headcount.testing.servers import PrivateServer, free_port
 from tests.contracts.test_state_manager import (
     NAMES,

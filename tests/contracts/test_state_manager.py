@@ -20,7 +20,8 @@ from headcount.engines.redis.state import RedisStateManager
 from headcount.errors import ConfigurationError, EngineUnavailableError
 from headcount.ports.state_manager import Mark, Snapshot, Unknown
 from headcount.testing import servers
-from headcount.testing.contracts.state_manager import StateManagerContract, expected_stages, known, marks_of, new_job
+from headcount.testing.contracts.state_manager import StateManagerContract
+from headcount.testing.contracts.state_marks import expected_stages, known, marks_of, new_job
 from headcount.testing.servers import PrivateServer, free_port
 from tests.servers import need, redis_server
 
@@ -82,14 +83,24 @@ class TestDatabaseStateManager(StateManagerContract):
     def state(self) -> DatabaseStateManager:
         return DatabaseStateManager()
 
+    @pytest.fixture
+    def another(self) -> DatabaseStateManager:
+        return DatabaseStateManager()
+
     @staticmethod
     def leave_thread() -> None:
         connection.close()
 
 
 class TestRedisStateManager(StateManagerContract):
+    dates_what_it_holds = True
+
     @pytest.fixture
     def state(self, redis_server: PrivateServer) -> RedisStateManager:
+        return redis_state(redis_server.url)
+
+    @pytest.fixture
+    def another(self, redis_server: PrivateServer) -> RedisStateManager:
         return redis_state(redis_server.url)
 
 

@@ -11,8 +11,8 @@ from django.db import OperationalError, connection, connections, transaction
 from headcount.engines.database.queue import DatabaseTaskQueue
 from headcount.engines.nats.queue import NatsTaskQueue
 from headcount.ports.task_queue import TaskQueue
-from headcount.testing.clock import FrozenClock
-from headcount.testing.contracts.task_queue import JOB, LONG, Holder, MakeQueue, TaskQueueContract
+from headcount.testing.contracts.queue_holder import JOB, LONG, Holder, MakeQueue
+from headcount.testing.contracts.task_queue import TaskQueueContract
 from headcount.testing.servers import HOST, PrivateServer, free_port
 
 _deployments = count()
@@ -41,15 +41,16 @@ class TestDatabaseTaskQueue(TaskQueueContract):
                 cursor.execute(f"SET LOCAL enable_{way} = off")
             assert [delivery.ordinal for delivery in holder.claim(4)] == [0, 1, 2, 3]
 
-    def pass_time(self, queue: TaskQueue, clock: FrozenClock, span: timedelta) -> None:
-        clock.advance(span)
-        queue.reclaim_expired(clock())
-
     def leave_thread(self) -> None:
         connections.close_all()
 
 
 class TestNatsTaskQueue(TaskQueueContract):
+    ends_leases_by_itself = True
+    remembers_publications = True
+    tells_released_from_held = False
+    dates_what_it_holds = True
+
     @pytest.fixture
     def make_queue(self, nats_server: PrivateServer) -> Iterator[MakeQueue]:
         """A deployment of its own on the shared server is an empty queue."""

@@ -9,6 +9,7 @@ import pytest
 
 from headcount.domain.records import JobRef
 from headcount.ports.dispatcher import Dispatcher, DispatchTestimony
+from headcount.testing.contracts.asked_over import asks_the_database
 from headcount.testing.contracts.dispatcher_script import Behaviour, ScriptedWork
 from headcount.testing.waiting import wait_until
 
@@ -49,6 +50,10 @@ class DispatcherContract:
 
     def test_knows_nothing_of_a_run_it_was_not_given(self, harness: DispatcherHarness) -> None:
         assert harness.dispatcher.testimony(_job()) is None
+
+    def test_it_is_asked_over_the_callers_connection_as_declared(self, harness: DispatcherHarness) -> None:
+        asked = asks_the_database(lambda: harness.dispatcher.testimonies([_job()]))
+        assert asked is harness.dispatcher.in_database
 
     def test_testimonies_say_of_many_runs_what_testimony_says_of_each(self, harness: DispatcherHarness) -> None:
         known = [_job(), _job()]

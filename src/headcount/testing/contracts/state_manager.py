@@ -5,11 +5,10 @@ an engine that is never emptied.
 """
 
 import random
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import count
 from threading import Barrier
 from typing import TypeVar
 
@@ -20,11 +19,12 @@ from hypothesis import strategies as st
 from headcount.domain.records import JobRef, StageProgress
 from headcount.domain.states import STATE_MANAGER_STAGES, Stage
 from headcount.ports.state_manager import AsyncJobStateManager, Mark, Silence, Snapshot, Unknown
+from headcount.testing.contracts.state_manager_capabilities import StateManagerCapabilities
+from headcount.testing.contracts.state_marks import expected_stages, known, marks_of, new_job
 
 THREADS = 16
 """How many callers there are at once where a test is about concurrency."""
 
-_JOB_IDS = count(1)
 _EXAMPLES = 40
 _T = TypeVar("_T")
 
@@ -33,37 +33,8 @@ _marks = st.lists(
 )
 
 
-def new_job(run: int = 1) -> JobRef:
-    """Return a run of a job that no other test of this process knows."""
-    return JobRef(next(_JOB_IDS), run)
-
-
-def marks_of(ordinals: Iterable[int], *, failed: Iterable[int] = ()) -> list[Mark]:
-    """Return the marks of tasks that went through every stage; those in ``failed`` as failed."""
-    failures = set(failed)
-    return [Mark(stage, ordinal, ordinal in failures) for ordinal in ordinals for stage in STATE_MANAGER_STAGES]
-
-
-def expected_stages(total: int, marks: Iterable[Mark]) -> tuple[StageProgress, ...]:
-    """Return the counts that marks add up to: of each task the first mark of each stage, and nothing else."""
-    first: dict[tuple[Stage, int], bool] = {}
-    for mark in marks:
-        if 0 <= mark.ordinal < total:
-            first.setdefault((mark.stage, mark.ordinal), mark.failed)
-    counts = Counter((stage, failed) for (stage, _), failed in first.items())
-    return tuple(
-        StageProgress(stage, total, counts[stage, False], counts[stage, True]) for stage in STATE_MANAGER_STAGES
-    )
-
-
-def known(answer: Snapshot | Unknown) -> Snapshot:
-    """Return an answer that testifies; fails the test with the reason where it does not."""
-    assert isinstance(answer, Snapshot), answer
-    return answer
-
-
-class StateManagerContract:
-    """The tests that every engine of the port passes."""
+class StateManagerContract(StateManagerCapabilities):
+    """The tests that every engine of the port passes; declare what it is capable of (``StateManagerCapabilities``)."""
 
     @pytest.fixture
     def state(self) -> AsyncJobStateManager:

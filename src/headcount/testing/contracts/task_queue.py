@@ -1,7 +1,7 @@
 """The contract of the task queue."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
@@ -12,71 +12,19 @@ from headcount.domain.records import JobRef
 from headcount.errors import EngineUnavailableError
 from headcount.ports.task_queue import Delivery, QueueDepth, TaskQueue
 from headcount.testing.clock import FrozenClock
+from headcount.testing.contracts.queue_holder import BRIEF, JOB, LONG, OPERATIONS, Holder, MakeQueue, ordinals
+from headcount.testing.contracts.task_queue_capabilities import TaskQueueCapabilities
 from headcount.testing.waiting import PATIENCE_SECONDS, wait_until
-
-LONG = timedelta(seconds=60)
-"""A lease that does not end while a test runs."""
-BRIEF = timedelta(seconds=1)
-"""A lease that a test waits for."""
-
-MakeQueue = Callable[[timedelta], TaskQueue]
-JOB = JobRef(7, 1)
 
 _THREADS = 8
 _EMPTY = QueueDepth(0, 0, 0)
 
 
-class Holder:
-    """A worker's view of a queue: claims and settles under one lease term, at the clock's time."""
-
-    def __init__(self, queue: TaskQueue, clock: FrozenClock, lease: timedelta) -> None:
-        self.queue = queue
-        self._clock = clock
-        self._lease = lease
-
-    def claim(self, limit: int = 100, job: JobRef = JOB) -> list[Delivery]:
-        """Claim once."""
-        return self.queue.claim(job, limit, lease=self._lease, now=self._clock())
-
-    def claim_all(self, number: int, job: JobRef = JOB) -> list[Delivery]:
-        """Claim until ``number`` tasks came, which an engine may hand out in portions and after a moment."""
-        taken: list[Delivery] = []
-
-        def enough() -> bool:
-            taken.extend(self.claim(number - len(taken), job))
-            return len(taken) >= number
-
-        wait_until(enough, f"{number} tasks are handed out")
-        return taken
-
-    def extend(self, deliveries: Iterable[Delivery]) -> None:
-        """Extend leases by a full term from the clock's now."""
-        self.queue.extend(JOB, list(deliveries), lease=self._lease, now=self._clock())
-
-
-def ordinals(deliveries: Iterable[Delivery]) -> list[int]:
-    """Return which tasks came, sorted: the port promises no order."""
-    return sorted(delivery.ordinal for delivery in deliveries)
-
-
-OPERATIONS: dict[str, Callable[[Holder], object]] = {
-    "publish": lambda holder: holder.queue.publish(JOB, [0]),
-    "claim": lambda holder: holder.claim(1),
-    "extend": lambda holder: holder.extend([Delivery(0, 1)]),
-    "release": lambda holder: holder.queue.release(JOB, [Delivery(0, 1)]),
-    "acknowledge": lambda holder: holder.queue.acknowledge(JOB, [Delivery(0, 1)]),
-    "depth": lambda holder: holder.queue.depth(JOB),
-    "depths": lambda holder: holder.queue.depths([JOB]),
-    "held_runs": lambda holder: holder.queue.held_runs(),
-    "remove": lambda holder: holder.queue.remove(JOB),
-}
-
-
-class TaskQueueContract:
+class TaskQueueContract(TaskQueueCapabilities):
     """Subclass as ``TestMyQueue`` with a fixture ``make_queue``; a fixture ``clock`` gives a ``FrozenClock``.
 
-    Override ``pass_time`` where leases end by the injected time, ``leave_thread`` where a thread holds resources, and
-    the fixture ``unreachable`` where the engine is somewhere else.
+    Declare what the engine is capable of (``TaskQueueCapabilities``). Override ``leave_thread`` where a thread holds
+    resources, and the fixture ``unreachable`` where the engine is somewhere else.
     """
 
     @pytest.fixture
@@ -91,6 +39,9 @@ class TaskQueueContract:
 
     def pass_time(self, queue: TaskQueue, clock: FrozenClock, span: timedelta) -> None:
         """Let time pass for the engine; nothing to do where it goes by the real one."""
+        if not self.ends_leases_by_itself:
+            clock.advance(span)
+            queue.reclaim_expired(clock())
 
     def leave_thread(self) -> None:
         """Give back what the calling thread holds, at its end."""
@@ -160,12 +111,6 @@ class TaskQueueContract:
         done = [delivery for delivery in brief_holder.claim_all(4) if delivery.ordinal != 2]
         brief_holder.queue.acknowledge(JOB, done)
         assert self._what_comes_back(brief_holder, clock, number=1) == [2]
-
-    def test_a_lease_that_ended_hands_its_task_out_again(self, brief_holder: Holder, clock: FrozenClock) -> None:
-        brief_holder.queue.publish(JOB, range(3))
-        brief_holder.claim_all(3)
-        assert brief_holder.claim() == []
-        assert self._what_comes_back(brief_holder, clock, number=3) == [0, 1, 2]
 
     def test_an_extended_lease_stays(self, brief_holder: Holder, clock: FrozenClock) -> None:
         brief_holder.queue.publish(JOB, range(2))
