@@ -1,8 +1,12 @@
 """What the tests of this folder ask for."""
 
+from functools import partial
+
+import httpx
 import pytest
 
-from headcount.flow import collect, publish, work
+from headcount.flow import collect, publish, push, work
+from tests.machine import service
 from tests.machine.world import World
 
 
@@ -12,6 +16,8 @@ def small_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(collect, "CHUNK", 2)
     monkeypatch.setattr(publish, "CHUNK", 2)
     monkeypatch.setattr(work, "BATCH", 2)
+    monkeypatch.setattr(push, "BATCH", 2)
+    monkeypatch.setattr(httpx, "Client", partial(httpx.Client, transport=service.transport()))
 
 
 @pytest.fixture

@@ -46,6 +46,7 @@ class Look:
 
 
 def check(world: World, seen: dict[int, Seen]) -> None:
+    assert world.noticed == []
     for job_id in world.job_ids:
         look = Look.at(job_id)
         conservation(look)

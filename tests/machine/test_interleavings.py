@@ -14,7 +14,7 @@ from headcount.models import Job
 from headcount.ports.deployment import Deployment
 from headcount.store import jobs, ledger
 from headcount.testing.faults import Fault, ProcessDied
-from tests.machine import invariants
+from tests.machine import invariants, service
 from tests.machine.world import SETTINGS, World
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("small_steps")]
@@ -212,3 +212,40 @@ def test_a_failure_of_the_run_before_that_was_counted_there_is_not_told_of_the_n
     assert (jobs.get(job_id).run, jobs.get(job_id).state) == (2, JobState.STARTED)
     invariants.check(world, {})
     ends_well(world)
+
+
+class TestPushed:
+    """What others do while the dispatcher waits for a push service, however that answers then."""
+
+    @pytest.mark.parametrize("answer", service.ANSWERS)
+    @pytest.mark.parametrize("act", ["nothing", "second dispatcher", "cancel", "give up", "flush", "tick", "expire"])
+    def test_nothing_is_lost_or_counted_twice(self, world: World, act: str, answer: str) -> None:
+        job_id = submitted(world, 5, DispatchMode.SYNC_API)
+        acts = {
+            "nothing": lambda: None,
+            "second dispatcher": lambda: world.run_beside(job_id),
+            "cancel": lambda: world.cancel(job_id),
+            "give up": lambda: world.give_up(job_id),
+            "flush": world.state.lose_everything,
+            "tick": world.tick,
+            "expire": lambda: world.move_clock(SETTINGS.longest_lease),
+        }
+        world.service.planned += ["note", answer, answer]
+        world.between("process", lambda: None)
+        world.between("process", acts[act])
+        world.dispatch()
+        ends_well(world)
+        ended = jobs.get(job_id)
+        assert ended.state is not JobState.REVOKED or act in {"cancel", "give up"}
+        assert ended.state is JobState.REVOKED or ledger.counts(job_id).saved >= 2
+
+    @pytest.mark.parametrize(
+        ("answer", "saved"), [("note", 5), ("twice", 5), ("error", 2), ("poison", 2), ("unfit", 2), ("refused", 2)]
+    )
+    def test_what_is_answered_is_not_asked_for_again(self, world: World, answer: str, saved: int) -> None:
+        job_id = submitted(world, 5, DispatchMode.SYNC_API)
+        world.service.planned += ["note", answer, answer]
+        world.dispatch()
+        assert world.service.asked == [["k0", "k1"], ["k2", "k3"], ["k4"]]
+        assert ledger.counts(job_id) == TaskCounts(saved=saved, failed=5 - saved)
+        ends_well(world)

@@ -20,7 +20,7 @@ from headcount.domain.states import STATE_MANAGER_STAGES, DispatchMode, Redo
 from headcount.errors import EngineUnavailableError
 from headcount.store import jobs
 from headcount.testing.faults import Fault, ProcessDied
-from tests.machine import invariants
+from tests.machine import invariants, service
 from tests.machine.world import RESULTS, Held, World
 
 HEAVY = os.environ.get("HEADCOUNT_HYPOTHESIS_PROFILE") == "heavy"
@@ -45,7 +45,7 @@ POSTS = st.lists(st.tuples(PICK, WORD), min_size=1, max_size=4)
 INTERRUPTIONS = st.lists(st.sampled_from(["", "", "", "stop", "die", "fail"]), max_size=6)
 THRESHOLD = st.sampled_from([0.0, 0.3, 0.5, 1.0])
 FAIL_FAST = st.sampled_from([False, False, True])
-MODE = st.sampled_from([DispatchMode.ASYNC_API, DispatchMode.ASYNC_API, DispatchMode.INTERNAL])
+MODE = st.sampled_from([DispatchMode.ASYNC_API, DispatchMode.SYNC_API, DispatchMode.INTERNAL])
 SECONDS = st.sampled_from([1, 29, 31, 31, 700, -3600])
 ACT = st.sampled_from(
     [
@@ -69,6 +69,10 @@ def has_held(machine: "FlowMachine") -> bool:
     return bool(machine.world.held)
 
 
+def has_pushed(machine: "FlowMachine") -> bool:
+    return any(jobs.get(job_id).dispatch_mode is DispatchMode.SYNC_API for job_id in machine.world.job_ids)
+
+
 class FlowMachine(RuleBasedStateMachine):
     """Each rule is one thing that people, workers or misfortune do; the invariants are checked after each."""
 
@@ -83,16 +87,35 @@ class FlowMachine(RuleBasedStateMachine):
         fail_fast=FAIL_FAST,
         claimed=st.integers(0, 4),
         retried=st.booleans(),
+        answers=st.lists(st.sampled_from(service.ANSWERS), max_size=4),
+        others=meanwhile("process", "account", "checkpoint"),
     )
-    def begin(self, sizes: list[int], threshold: float, fail_fast: bool, claimed: int, retried: bool) -> None:
-        """Most of what can go wrong needs a job that is under way, or one whose workers hold leases of a run before."""
-        for tasks in sizes:
+    def begin(
+        self,
+        sizes: list[int],
+        threshold: float,
+        fail_fast: bool,
+        claimed: int,
+        retried: bool,
+        answers: list[str],
+        others: list[tuple[str, str, int]],
+    ) -> None:
+        """Most of what can go wrong needs a job that is under way, or one whose workers hold leases of a run before.
+
+        Where a push service is to answer in some way, it is asked, in the place of a second job for workers.
+        """
+        for tasks in sizes[: 1 if answers else 2]:
             self.world.submit(tasks, DispatchMode.ASYNC_API, threshold, (), fail_fast=fail_fast)
             self.world.dispatch()
         self.world.claim(self.world.job_ids[0], claimed)
         if retried:
             self.world.give_up(self.world.job_ids[0])
             self.world.retry(self.world.job_ids[0], Redo.FAILED)
+            self.world.dispatch()
+        if answers:
+            self.world.service.planned += answers
+            self.world.submit(5, DispatchMode.SYNC_API, threshold, (), fail_fast=fail_fast)
+            self._let(others)
             self.world.dispatch()
 
     @precondition(lambda machine: len(machine.world.job_ids) < 3)
@@ -115,7 +138,8 @@ class FlowMachine(RuleBasedStateMachine):
 
     @precondition(lambda machine: machine.world.dispatcher.due())
     @rule(
-        interruptions=INTERRUPTIONS, others=meanwhile("checkpoint", "publish", "initialise", "account", "rebuild_from")
+        interruptions=INTERRUPTIONS,
+        others=meanwhile("checkpoint", "publish", "initialise", "account", "rebuild_from", "process"),
     )
     def dispatch(self, interruptions: list[str], others: list[tuple[str, str, int]]) -> None:
         self._let(others)
@@ -160,6 +184,11 @@ class FlowMachine(RuleBasedStateMachine):
     def engine_will_fail(self, call: tuple[str, str], fault: Fault, times: int) -> None:
         engine, method = call
         self.world.faults[engine].plan(method, fault, times)
+
+    @precondition(has_pushed)
+    @rule(answers=st.lists(st.sampled_from(service.ANSWERS), min_size=1, max_size=4))
+    def push_service_will_answer(self, answers: list[str]) -> None:
+        self.world.service.planned += answers
 
     @precondition(has_jobs)
     @rule(engine=st.sampled_from(sorted(CALLS)), act=ACT, pick=PICK)
@@ -263,4 +292,6 @@ class FlowMachine(RuleBasedStateMachine):
 @pytest.mark.timeout(7200 if HEAVY else 900)
 @pytest.mark.django_db(transaction=True)
 def test_flow_keeps_its_promises_whatever_happens(small_steps: None) -> None:
+    service.answered.clear()
     run_state_machine_as_test(FlowMachine, settings=PROFILE)
+    assert len(service.answered) > len(service.ANSWERS) // 2, "push services were asked, and answered in many ways"

@@ -16,15 +16,16 @@ from headcount.models import Job
 from headcount.ports.job_kind import SavedResult
 from headcount.ports.state_manager import Mark, Snapshot, Unknown
 from headcount.ports.task_queue import Delivery
-from headcount.store import jobs, ledger, outbox
+from headcount.store import jobs, ledger, outbox, registry
 from headcount.testing.clock import FrozenClock
 from headcount.testing.factories import EPOCH, PIPELINE, make_project, memory_deployment
 from headcount.testing.faults import Faults, ProcessDied
 from headcount.testing.kinds import NoteKind
 from headcount.testing.memory import MemoryDispatcher, MemoryStateManager, MemoryTaskQueue
+from tests.machine.service import PushedTo
 from tests.settings import HEADCOUNT
 
-SETTINGS = HEADCOUNT.model_copy(update={"max_attempts": 3})
+SETTINGS = HEADCOUNT.model_copy(update={"max_attempts": 3, "public_url": "http://headcount"})
 RESULTS: dict[str, Callable[[LeasedTask], Any]] = {
     "note": lambda task: {"note": "done"},
     "named note": lambda task: {"note": "done", "key": task.key},
@@ -50,6 +51,8 @@ class Held:
 
 class WorldKind(NoteKind):
     """Lets the process die or the database fail in the midst of saving, and others act before a verdict is written."""
+
+    dispatch_modes = frozenset(DispatchMode)
 
     def __init__(self, at: Callable[[str], None]) -> None:
         self._at = at
@@ -115,11 +118,14 @@ class World:
         engines = memory_deployment(SETTINGS, self.clock, self.kind)
         self.deployment = replace(engines, state=state, queue=WorldQueue(state))
         self.project_id = make_project()
+        self.service = PushedTo(self.at)
+        registry.add_push_service(self.project_id, "pushed to", self.service.url, [PIPELINE], EPOCH)
         self.job_ids: list[int] = []
         self.held: list[Held] = []
         self.cancelled: set[JobRef] = set()
         self.given_up: set[JobRef] = set()
         self.promised: set[tuple[int, str]] = set()
+        self.noticed: list[str] = []
         self._in_between: list[tuple[str, Callable[[], None]]] = []
         self._interruptions: list[str] = []
         self._turned_back = timedelta(0)
@@ -193,7 +199,12 @@ class World:
         self.survive(lambda: run_job.run_job(self.deployment, ref, self._checkpoint))
 
     def _run(self, ref: JobRef) -> None:
-        run_job.run_job(self.deployment, ref, self._checkpoint)
+        """A dispatcher tries again whatever its run raises; what an engine or service of this world noticed is kept."""
+        try:
+            run_job.run_job(self.deployment, ref, self._checkpoint)
+        except AssertionError as error:
+            self.noticed.append(str(error))
+            raise
 
     def _abandon(self, ref: JobRef, reason: str) -> None:
         self.given_up.add(ref)
@@ -335,6 +346,7 @@ class World:
             faults.clear()
         self._in_between.clear()
         self.kind.save_ends.clear()
+        self.service.planned.clear()
         self.clock.advance(self._turned_back)
 
     def _work_honestly(self) -> None:
