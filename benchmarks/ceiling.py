@@ -7,6 +7,7 @@ rows in one transaction, set the same bits in Redis and acknowledge, as fast as 
 import asyncio
 import json
 import time
+from dataclasses import dataclass
 
 import nats
 import psycopg
@@ -54,18 +55,35 @@ FROM saved JOIN box USING (task_id, position), jsonb_array_elements(box.value ->
 _STREAM, _SUBJECT, _CONSUMER = "CEILING", "ceiling.tasks", "ceiling"
 
 
-def measure(environment: dict[str, str], size: int, clients: int) -> float:
-    """Work ``size`` tasks off with plain clients, from writing them to the last acknowledgement; returns tasks/s."""
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """What plain clients reach: tasks/s, and the seconds they take to save, count and acknowledge each batch."""
+
+    tasks_a_second: float
+    posts: list[float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Worked:
+    """What one plain client did."""
+
+    tasks: int
+    finished: float
+    posts: list[float]
+
+
+def measure(environment: dict[str, str], size: int, clients: int) -> Ceiling:
+    """Work ``size`` tasks off with plain clients, from writing them to the last acknowledgement."""
     with client_processes(clients) as pool:
         pool.map(_load, range(clients), chunksize=1)
         begun = time.time()
         asyncio.run(_publish(environment, size))
         worked = pool.map(_work, [environment] * clients, chunksize=1)
-        seconds = max(finished for _, finished in worked) - begun
-    done = sum(number for number, _ in worked)
+    seconds = max(client.finished for client in worked) - begun
+    done = sum(client.tasks for client in worked)
     if done != size:
         raise SystemExit(f"the plain clients worked on {done} tasks of {size}")
-    return size / seconds
+    return Ceiling(size / seconds, [seconds for client in worked for seconds in client.posts])
 
 
 async def _publish(environment: dict[str, str], size: int) -> None:
@@ -93,15 +111,17 @@ def _load(number: int) -> int:
     return warm_up(number)
 
 
-def _work(environment: dict[str, str]) -> tuple[int, float]:
+def _work(environment: dict[str, str]) -> _Worked:
     return asyncio.run(_work_off(environment))
 
 
-async def _work_off(environment: dict[str, str]) -> tuple[int, float]:
+async def _work_off(environment: dict[str, str]) -> _Worked:
     client = await nats.connect(environment["HEADCOUNT_QUEUE_URL"])
     subscription = await client.jetstream().pull_subscribe_bind(_CONSUMER, _STREAM)
     counters = redis.Redis.from_url(environment["HEADCOUNT_STATE_URL"])
-    done, finished = 0, 0.0
+    done = 0
+    posts: list[float] = []
+    finished = 0.0
     with psycopg.connect(environment["HEADCOUNT_DATABASE_URL"], autocommit=True) as connection:
         while True:
             try:
@@ -111,7 +131,9 @@ async def _work_off(environment: dict[str, str]) -> tuple[int, float]:
             ordinals = [int(message.data) for message in messages]
             connection.execute(_BEGIN, (ordinals,)).fetchall()
             results = [{"ordinal": ordinal, "result": result_of(str(ordinal))} for ordinal in ordinals]
-            connection.execute(_ACCOUNT, (json.dumps(results),))
+            body = json.dumps(results)
+            begun = time.perf_counter()
+            connection.execute(_ACCOUNT, (body,))
             pipeline = counters.pipeline()
             for ordinal in ordinals:
                 pipeline.setbit("ceiling:process", ordinal, 1)
@@ -120,7 +142,8 @@ async def _work_off(environment: dict[str, str]) -> tuple[int, float]:
             for message in messages[:-1]:
                 await message.ack()
             await messages[-1].ack_sync()
+            posts.append(time.perf_counter() - begun)
             done += len(messages)
             finished = time.time()
     await client.close()
-    return done, finished
+    return _Worked(done, finished, posts)

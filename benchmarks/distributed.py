@@ -19,8 +19,8 @@ from kombu import Connection, Exchange
 
 from benchmarks import ceiling, statements
 from benchmarks.embedded import prepare
-from benchmarks.measure import HEADING, measure_job, row
-from benchmarks.workload import BATCH
+from benchmarks.measure import HEADING, Measured, measure_job, row
+from benchmarks.workload import BATCH, percentile
 from headcount.conf import Settings
 from headcount.engines.celery.application import CLASSES, queue_name
 from headcount.testing.servers import (
@@ -34,15 +34,19 @@ from headcount.testing.servers import (
 
 SIZES = (1_000, 10_000, 100_000)
 CLIENTS = 8
+_CORES = os.cpu_count() or 2
+CLIENTS_FOR_CORES = 2 * _CORES
+"""As many for each core as eight are on four."""
+
 _WARM_UP = 500
 _PACED = 20_000
-PACE = 2_000 * (os.cpu_count() or 2)
+PACE = 2_000 * _CORES
 """Tasks/s that the clients ask for together where answers are timed on a deployment that is not saturated."""
 
 _POSTGRES = {"shared_buffers": "1GB", "fsync": "on", "synchronous_commit": "on", "full_page_writes": "on"}
 """As a deployment would have it; a commit is on disk before it is answered."""
 
-WEB_WORKERS = max(2, (os.cpu_count() or 2) // 2)
+WEB_WORKERS = max(2, _CORES // 2)
 
 
 def main() -> None:
@@ -57,20 +61,29 @@ def main() -> None:
             # Celery's workers come up after the web server, on the same cores: one job has them all there.
             measure_job(url, prepare(_WARM_UP, environment), _WARM_UP, CLIENTS, pids)
             results = {size: measure_job(url, prepare(size, environment), size, CLIENTS, pids) for size in sizes}
-            paced = measure_job(url, prepare(_PACED, environment), _PACED, CLIENTS, pids, PACE)
+            token = prepare(_PACED, environment)
+            paced = measure_job(url, token, _PACED, CLIENTS, pids, PACE)
+            fewer = measure_job(url, token, _PACED, CLIENTS_FOR_CORES, pids)
             print(statements.counted(environment, prepare(2_000, environment), "bench-2000"), flush=True)
         for run in results.values():
             print(row(run), flush=True)
         print(f"and with the clients held to {PACE:,} tasks/s, {_PACED:,} tasks:")
         print(row(paced), flush=True)
-        for size, run in results.items():
-            roof = ceiling.measure(environment, size, CLIENTS)
-            share = run.tasks / run.seconds / roof
-            print(
-                f"ceiling for {size:,} tasks: {roof:,.0f} tasks/s by plain clients; our share {share:.0%}", flush=True
-            )
+        print(f"and with {CLIENTS_FOR_CORES} clients, as fast as they are answered:")
+        print(row(fewer), flush=True)
+        for run in results.values():
+            print(_against_ceiling(run, ceiling.measure(environment, run.tasks, CLIENTS)), flush=True)
         print("and one tick of the health loop:", flush=True)
         subprocess.run([sys.executable, "-m", "benchmarks.health"], env=environment, check=True)
+
+
+def _against_ceiling(run: Measured, roof: ceiling.Ceiling) -> str:
+    share = run.tasks / run.seconds / roof.tasks_a_second
+    p50, p95 = (percentile(roof.posts, which) for which in (50, 95))
+    return (
+        f"ceiling for {run.tasks:,} tasks: {roof.tasks_a_second:,.0f} tasks/s by plain clients, who take "
+        f"{p50:.1f} / {p95:.1f} ms (p50 / p95) to save, count and acknowledge a batch; our share {share:.0%}"
+    )
 
 
 @contextmanager

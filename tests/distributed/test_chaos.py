@@ -40,7 +40,7 @@ def marked(private: Servers, rabbitmq_url: str) -> Iterator[Live]:
         proxied(rabbitmq_url) as (broker_url, proxy),
         new_site(private, HEADCOUNT_BROKER_URL=broker_url, **MARKED) as site,
         up(site) as url,
-        live(site, url, proxy) as made,
+        live(site, url, proxy=proxy) as made,
     ):
         yield made
 
