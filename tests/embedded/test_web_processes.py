@@ -2,9 +2,10 @@
 
 import os
 import signal
-from collections.abc import Iterator
+import socket
 from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ pytestmark = [
     pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="looks at processes as Linux shows them"),
 ]
 PROCESSES = 3
+ROUNDS, EACH = 3, 8
 IMAGES = 24
 TICKED = "headcount_health_tick_timestamp_seconds 1"
 
@@ -28,26 +30,23 @@ def server(system: System) -> int:
     return system.serve(processes=PROCESSES).pid
 
 
-@pytest.fixture
-def clients(system: System, server: int) -> Iterator[list[httpx.Client]]:
-    """Clients that keep the connection of their first request."""
-    headers = {"Authorization": f"Bearer {system.token}"}
-    with ExitStack() as stack:
-        yield [stack.enter_context(httpx.Client(base_url=system.url, headers=headers)) for _ in range(3 * PROCESSES)]
+def test_connections_are_spread_over_the_processes(system: System, server: int) -> None:
+    """Mostly: a process that the machine keeps from running for a while misses its share of one round."""
+    rounds = [shares(system, server, EACH * PROCESSES) for _ in range(ROUNDS)]
+    assert all(len(held) == PROCESSES and sum(held) == EACH * PROCESSES for held in rounds)
+    assert median(max(held) for held in rounds) <= EACH + 2, rounds
 
 
-def test_connections_are_spread_over_the_processes(system: System, server: int, clients: list[httpx.Client]) -> None:
-    assert all(client.get("/api/v2/me").is_success for client in clients)
-    held = [connections(process, system.port) for process in (server, *started_by(server))]
-    assert len(held) == PROCESSES
-    assert sum(held) == len(clients)
-    assert min(held) > 0, held
-
-
-def test_every_process_tells_the_metrics_of_all(system: System, server: int, clients: list[httpx.Client]) -> None:
+def test_every_process_tells_the_metrics_of_all(system: System, server: int) -> None:
     wait_until(lambda: TICKED in httpx.get(f"{system.url}/metrics").text, "the first tick")
-    assert all(TICKED in client.get("/metrics").text for client in clients)
-    assert min(connections(process, system.port) for process in (server, *started_by(server))) > 0
+    with ExitStack() as stack:
+
+        def one_more_is_told() -> bool:
+            client = stack.enter_context(httpx.Client(base_url=system.url))
+            assert TICKED in client.get("/metrics").text
+            return min(connections_of_each(system, server)) > 0
+
+        wait_until(one_more_is_told, "each process has answered")
 
 
 def test_killed_web_processes_are_replaced_and_the_job_goes_on(system: System, server: int, tmp_path: Path) -> None:
@@ -71,6 +70,19 @@ def test_web_processes_end_with_the_server(system: System, server: int, number: 
     assert process.wait() == (-number if number is signal.SIGKILL else 0)
     wait_until(lambda: not processes_of(system.data_dir), "nothing is left running")
     assert "Traceback" not in system.processes.complaints("serve")
+
+
+def shares(system: System, server: int, clients: int) -> list[int]:
+    """How many of so many clients, who come together and stay, each process has taken."""
+    with ExitStack() as stack:
+        for _ in range(clients):
+            stack.enter_context(socket.create_connection(("127.0.0.1", system.port)))
+        wait_until(lambda: sum(connections_of_each(system, server)) == clients, "every connection is taken")
+        return connections_of_each(system, server)
+
+
+def connections_of_each(system: System, server: int) -> list[int]:
+    return [connections(process, system.port) for process in (server, *started_by(server))]
 
 
 def started_by(pid: int) -> set[int]:
