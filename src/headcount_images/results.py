@@ -45,6 +45,12 @@ def save(job_id: int, results: Sequence[SavedResult]) -> None:
     _SQL.run("save_results", {"job_id": job_id, **rows})
 
 
+def counted_and_summed(job_id: int) -> tuple[int, int]:
+    """Return how many detections a job has, counted one by one and summed up from its batches, at one moment."""
+    [(counted, summed)] = _SQL.rows("detections_of_job", {"job_id": job_id})
+    return int(counted), int(summed)
+
+
 def _without_beginning(row: list[Any]) -> str:
     return quick_json.write(row).decode()[1:]
 

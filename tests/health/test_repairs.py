@@ -9,6 +9,7 @@ from headcount.clock import system_clock
 from headcount.domain.records import JobProgress, TaskSpec
 from headcount.domain.states import JobState
 from headcount.engines.database.models import Dispatch
+from headcount.errors import EngineUnavailableError
 from headcount.flow.cancel import cancel
 from headcount.health.apply import REPAIRS, apply
 from headcount.health.audit import audit
@@ -16,6 +17,7 @@ from headcount.health.finding import Condition, Remedy
 from headcount.health.repairs.ground import event_name
 from headcount.models import Job, JobEvent, RepairTurn, Task
 from headcount.ports.deployment import Deployment
+from headcount.ports.state_manager import Unknown
 from headcount.store import jobs, ledger, progress, turns
 from headcount.wiring import build
 from tests.flow.given import claimed, posted, success
@@ -172,6 +174,18 @@ class TestTooLate:
         damaged = DAMAGE[Remedy.REBUILD_STATE](deployment)
         posted(deployment, damaged.job, [success(task) for task in claimed(deployment, damaged.job, 1)])
         assert not applied(deployment, damaged)
+
+    def test_a_state_manager_that_is_away_is_rebuilt_once_it_is_back_and_told_of_then(
+        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        damaged = DAMAGE[Remedy.REBUILD_STATE](deployment)
+        with monkeypatch.context() as patched:
+            patched.setattr(type(deployment.state), "snapshot", lambda *_: Unknown("connection refused"))
+            with pytest.raises(EngineUnavailableError, match="connection refused"):
+                applied(deployment, damaged)
+        assert repair_events(damaged.job) == []
+        assert applied(deployment, damaged)
+        damaged.repaired()
 
     def test_tasks_that_the_queue_holds_again_are_not_put_in_twice(self, deployment: Deployment) -> None:
         damaged = DAMAGE[Remedy.REPUBLISH](deployment)

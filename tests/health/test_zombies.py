@@ -143,6 +143,17 @@ class TestTheSweep:
         assert sweep(deployment) == CheckOutcome(1, 0, 1)
         assert repair_events(left_over.job) == ["repair.clean_up"], "what was begun is told, however it ended"
 
+    def test_an_engine_that_deletes_nothing_is_asked_and_told_of_once_in_a_sweep(
+        self, deployment: Deployment, clock: FrozenClock, left_over: Damaged, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        others = [DAMAGE[Remedy.CLEAN_UP](deployment) for _ in range(3)]
+        clock.advance(deployment.settings.zombie_safety_age)
+        with monkeypatch.context() as patched:
+            patched.setattr(type(deployment.queue), "remove", does_not_answer)
+            assert sweep(deployment) == CheckOutcome(1, 0, 1)
+        assert [repair_events(other.job) for other in others] == [[], [], []]
+        assert sweep(deployment) == CheckOutcome(4, 4, 0)
+
     def test_a_run_whose_deletion_breaks_keeps_no_other_from_going(
         self, deployment: Deployment, clock: FrozenClock, left_over: Damaged, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -1,7 +1,9 @@
 """Results that no database could keep: each is isolated, and the others of its batch are saved."""
 
 import pytest
+from django.db import connection
 
+from headcount.errors import EngineUnavailableError
 from headcount.models import Task
 from tests.flow import given
 from tests.flow.given import assert_ended, claimed, dispatched, posted, success
@@ -128,6 +130,22 @@ def test_poison_that_only_saving_reveals_is_found_wherever_it_stands(deployment,
         "the result could not be saved: no such species"
     }
     assert_ended(deployment, job, "SUCCESS", saved=7, failed=2)
+
+
+def test_a_table_that_is_not_there_yet_is_no_results_fault(deployment, monkeypatch):
+    job = dispatched(deployment, 2)
+    tasks = claimed(deployment, job)
+
+    def asks_for_what_a_migration_would_make(*_):
+        with connection.cursor() as cursor:
+            cursor.execute("INSERT INTO headcount_images_not_migrated VALUES (1)")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(deployment.kind("ml"), "save", asks_for_what_a_migration_would_make)
+        with pytest.raises(EngineUnavailableError, match="not_migrated"):
+            posted(deployment, job, [success(task) for task in tasks])
+    assert posted(deployment, job, [success(task) for task in tasks]) == ["saved", "saved"]
+    assert_ended(deployment, job, "SUCCESS", saved=2)
 
 
 def test_a_result_with_hundreds_of_detections_is_saved_whole(deployment):

@@ -39,6 +39,13 @@ def test_each_batch_is_a_row_whatever_the_number_of_its_detections(deployment):
     assert named(deployment, job) == {"detections": 14}
 
 
+def test_a_batch_without_detections_leaves_no_row(deployment):
+    job = given.dispatched(deployment, 1)
+    [task] = given.claimed(deployment, job)
+    given.posted(deployment, job, [given.success(task, detections=0)])
+    assert not SavedBatch.objects.exists()
+
+
 def test_results_posted_twice_are_summed_up_once(deployment):
     job = given.dispatched(deployment, 3)
     tasks = given.claimed(deployment, job, 2)

@@ -204,6 +204,8 @@ def test_a_job_that_the_dispatcher_could_only_give_up_is_not_made(deployment: De
     with_public_url = replace(deployment, kinds={"note": PushedNotes()})
     without = replace(with_public_url, settings=HEADCOUNT)
     request = JobRequest(make_project(), "note", pipeline=PIPELINE, config={"tasks": 1})
+    with pytest.raises(BadInputError, match="'mistyped' in this project; offered are"):
+        submit(with_public_url, replace(request, pipeline="mistyped"))
     with pytest.raises(BadInputError, match=rf"headcount service add .*--pipeline '{PIPELINE}'"):
         submit(with_public_url, request)
     registry.add_push_service(request.project_id, "box", "http://box", [PIPELINE], EPOCH)

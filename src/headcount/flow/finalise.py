@@ -11,11 +11,11 @@ from headcount.ports.deployment import Deployment
 from headcount.statements import write_transaction
 from headcount.store import events, jobs, ledger, progress, transitions
 
-Note = Callable[[JobState], Event]
+VerdictNote = Callable[[JobState], Event]
 """What the one who ends a run has to say of it, given its final status; written in the transaction that ends it."""
 
 
-def finalise(deployment: Deployment, ref: JobRef, note: Note | None = None) -> bool:
+def finalise(deployment: Deployment, ref: JobRef, note: VerdictNote | None = None) -> bool:
     """End a run whose tasks are all accounted, that is being cancelled, or that fails fast; returns whether it did.
 
     Whoever else ends it at the same moment makes this call a no-op.
@@ -28,7 +28,7 @@ def finalise(deployment: Deployment, ref: JobRef, note: Note | None = None) -> b
     return _finish(deployment, job, note) or (_fails_fast(job) and _finish_failing(deployment, job, note))
 
 
-def give_up(deployment: Deployment, ref: JobRef, reason: str, note: Note | None = None) -> bool:
+def give_up(deployment: Deployment, ref: JobRef, reason: str, note: VerdictNote | None = None) -> bool:
     """End a run that nothing can finish any more, as REVOKED; open tasks stay open for results that come late.
 
     A run whose tasks are all accounted is finished, whatever gave up on it, and gets its verdict.
@@ -45,7 +45,7 @@ def give_up(deployment: Deployment, ref: JobRef, reason: str, note: Note | None 
     return finalise(deployment, ref, note)
 
 
-def follow(deployment: Deployment, ref: JobRef, status: JobState, reason: str, note: Note | None = None) -> bool:
+def follow(deployment: Deployment, ref: JobRef, status: JobState, reason: str, note: VerdictNote | None = None) -> bool:
     """End a run as the dispatcher that alone does its work says, whose word is trusted; returns whether this call did.
 
     Where it says FAILURE, what is open fails with its reason. What it calls a SUCCESS with a task open is none.
@@ -60,7 +60,7 @@ def follow(deployment: Deployment, ref: JobRef, status: JobState, reason: str, n
     return followed
 
 
-def _follow(deployment: Deployment, ref: JobRef, status: JobState, reason: str, note: Note | None) -> bool:
+def _follow(deployment: Deployment, ref: JobRef, status: JobState, reason: str, note: VerdictNote | None) -> bool:
     with write_transaction():
         if not transitions.hold(ref, from_states(status)) or _contradicts(status, ledger.counts(ref.job_id)):
             return False
@@ -76,7 +76,7 @@ def _contradicts(status: JobState, counts: TaskCounts) -> bool:
     return status is JobState.SUCCESS and counts.open > 0
 
 
-def _revoke(deployment: Deployment, job: JobRecord, reason: str, note: Note | None) -> bool:
+def _revoke(deployment: Deployment, job: JobRecord, reason: str, note: VerdictNote | None) -> bool:
     with write_transaction():
         if not transitions.hold(job.ref, from_states(JobState.REVOKED)):
             return False
@@ -100,11 +100,11 @@ def _fails_fast(job: JobRecord) -> bool:
     return _is_collected(job, counts) and not bound.can_succeed
 
 
-def _finish_cancel(deployment: Deployment, job: JobRecord, note: Note | None) -> bool:
+def _finish_cancel(deployment: Deployment, job: JobRecord, note: VerdictNote | None) -> bool:
     return _finish_without_rest(deployment, job, {JobState.CANCELING}, cancelled, note)
 
 
-def _finish_failing(deployment: Deployment, job: JobRecord, note: Note | None) -> bool:
+def _finish_failing(deployment: Deployment, job: JobRecord, note: VerdictNote | None) -> bool:
     """What has failed stays failed for the rest of the run, so nothing that comes meanwhile can undo the verdict."""
 
     def decide(counts: TaskCounts) -> Verdict:
@@ -118,7 +118,7 @@ def _finish_without_rest(
     job: JobRecord,
     states: Collection[JobState],
     decide: Callable[[TaskCounts], Verdict],
-    note: Note | None,
+    note: VerdictNote | None,
 ) -> bool:
     """End a run that is in one of ``states``, and cancel what is open in the same transaction."""
     with write_transaction():
@@ -133,7 +133,7 @@ def _finish_without_rest(
     return finished
 
 
-def _finish(deployment: Deployment, job: JobRecord, note: Note | None) -> bool:
+def _finish(deployment: Deployment, job: JobRecord, note: VerdictNote | None) -> bool:
     """End a run whose tasks are all accounted.
 
     While its job is held nothing makes an accounted task of the run open again, so one look at the ledger is enough.
@@ -155,7 +155,7 @@ def _write_verdict(
     job: JobRecord,
     decision: Verdict,
     counts: TaskCounts,
-    note: Note | None,
+    note: VerdictNote | None,
     further: Mapping[str, str] = MappingProxyType({}),
 ) -> bool:
     """Write what was decided; the caller holds the job, on whose ledger the counts were read since.

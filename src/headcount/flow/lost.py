@@ -9,7 +9,7 @@ from headcount.ports.deployment import Deployment
 from headcount.statements import write_transaction
 from headcount.store import events, ledger
 
-Note = Callable[[int], Event]
+LostNote = Callable[[int], Event]
 """What the one who fails tasks has to say of it, given how many; written in the transaction that fails them."""
 
 
@@ -19,7 +19,7 @@ def fail_spent(
     ordinals: Sequence[int],
     *,
     held_until: datetime,
-    note: Note | None = None,
+    note: LostNote | None = None,
 ) -> int:
     """Fail those of the tasks whose attempts are spent and whose lease ends before ``held_until``; returns how many."""
     now = deployment.clock()

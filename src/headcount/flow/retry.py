@@ -44,8 +44,6 @@ def retry(deployment: Deployment, job_id: int, only: Redo = Redo.FAILED, project
         raise ConflictError(
             f"job {job_id} is {job.status}: only a job that has ended can be retried; cancel it or wait"
         )
-    if job.dispatch_mode is DispatchMode.SYNC_API:
-        check_can_be_pushed(deployment, job.project_id, job.pipeline or "")
     relay(deployment, _begin_next_run(deployment, job, only))
     return jobs.get(job_id)
 
@@ -58,6 +56,8 @@ def _begin_next_run(deployment: Deployment, job: JobRecord, only: Redo) -> JobRe
         reopened = ledger.reopen(job.id, _states_to_redo(job, only))
         counts = ledger.counts(job.id)
         _refuse_if_futile(job, counts, reopened)
+        if job.dispatch_mode is DispatchMode.SYNC_API:
+            check_can_be_pushed(deployment, job.project_id, job.pipeline or "")
         event = Event(
             "job.retried",
             f"run {following.run}: {reopened} tasks are to be done",

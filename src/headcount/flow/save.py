@@ -17,6 +17,9 @@ from headcount.store import ledger
 
 Refusal = tuple[AnswerStatus, str]
 
+_NOT_THERE = frozenset({"42P01", "42703"})
+"""PostgreSQL's codes for a table and for a column that is not there."""
+
 
 @dataclass(frozen=True, slots=True)
 class Saved:
@@ -60,9 +63,8 @@ def _save_whole_or_apart(
     try:
         with write_transaction():
             return _mark_and_save(kind, job, outcomes, now)
-    except (OperationalError, InterfaceError, TemporaryError):
-        raise
-    except Exception:  # noqa: BLE001 - whatever saving raises is poison to be found among the outcomes
+    except Exception as error:  # noqa: BLE001 - whatever else saving raises is poison to be found among the outcomes
+        _raise_if_no_result_is_to_blame(error)
         return _save_in_halves(kind, job, outcomes, now, poison)
 
 
@@ -76,14 +78,24 @@ def _save_in_halves(
     try:
         with write_transaction():
             return _mark_and_save(kind, job, outcomes, now)
-    except (OperationalError, InterfaceError, TemporaryError):
-        raise
     except Exception as error:  # noqa: BLE001 - as above
+        _raise_if_no_result_is_to_blame(error)
         if len(outcomes) == 1:
             return _fail_poison(job, outcomes[0], error, now, poison)
     middle = len(outcomes) // 2
     first = _save_in_halves(kind, job, outcomes[:middle], now, poison)
     return first + _save_in_halves(kind, job, outcomes[middle:], now, poison)
+
+
+def _raise_if_no_result_is_to_blame(error: Exception) -> None:
+    """Raise what would befall every result: an engine does not answer, or a table or column is not there (yet).
+
+    SQLite has no table in an ``OperationalError``, PostgreSQL in a ``ProgrammingError`` with one of these codes.
+    """
+    if isinstance(error, OperationalError | InterfaceError | TemporaryError):
+        raise error
+    if getattr(error.__cause__, "sqlstate", None) in _NOT_THERE:
+        raise OperationalError(str(error)) from error
 
 
 def _mark_and_save(kind: JobKind, job: JobRecord, outcomes: Sequence[Outcome], now: datetime) -> list[AccountedTask]:

@@ -94,6 +94,7 @@ def _pipeline_id(deployment: Deployment, request: JobRequest, mode: DispatchMode
         return None
     if not request.pipeline:
         raise BadInputError(f"an {mode} job needs a pipeline")
+    pipeline_id = registry.pipeline_id(request.project_id, request.pipeline)
     if mode is DispatchMode.SYNC_API:
         check_can_be_pushed(deployment, request.project_id, request.pipeline)
-    return registry.pipeline_id(request.project_id, request.pipeline)
+    return pipeline_id

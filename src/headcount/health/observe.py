@@ -135,7 +135,11 @@ def _look(deployment: Deployment, job: JobRecord, said: Testimony, now: datetime
 
 
 def _dispatcher(said: Testimony) -> DispatchTestimony | Unknown | None:
-    """A run that its dispatcher has noted as waiting may wait because of the broker: without that, its word is none."""
+    """Return what the dispatcher says; without its broker, nothing that anybody could act on.
+
+    A run that is noted as waiting may wait because of the broker; one that is noted as ended waits for being taken up
+    again, or for its last word to be followed, until the broker is back.
+    """
     if said.broker is None:
         return said.dispatcher
     if not isinstance(said.dispatcher, DispatchTestimony):

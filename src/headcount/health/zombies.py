@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 import structlog
-from django.db import OperationalError
+from django.db import OperationalError, connection
 
 from headcount import metrics
 from headcount.domain.records import JobRef
@@ -107,7 +107,12 @@ def _sweep(deployment: Deployment) -> CheckOutcome:
         _log.warning("health.zombie_skipped", names=unreadable[:10], number=len(unreadable), reason="of no known run")
     outcome = CheckOutcome(silent + len(unreadable), 0, silent + len(unreadable))
     for ref, standing in _standings(sorted(held), deployment.settings.witness_timeout):
-        outcome += _settle(deployment, ref, held[ref], standing)
+        try:
+            outcome += _settle(deployment, ref, held[ref], standing)
+        except TemporaryError as error:
+            # An engine that is away is so for the other runs, too: the next sweep begins with this one.
+            _log.warning("health.postponed", check="zombies", job=ref.job_id, reason=str(error))
+            return outcome + CheckOutcome(checked=1, unfixable=1)
     return outcome
 
 
@@ -145,10 +150,10 @@ def _standings(refs: Sequence[JobRef], timeout: timedelta) -> Iterator[tuple[Job
         try:
             with in_time(timeout):
                 known = jobs.standings([ref.job_id for ref in page])
-        except OperationalError:
-            # The database itself does not answer in time; run by run it would not either.
-            raise
-        except Exception:  # noqa: BLE001 - one row that cannot be read must not hide the others
+        except Exception as error:
+            if isinstance(error, OperationalError) and connection.vendor == "postgresql":
+                # The database itself does not answer in time; run by run it would not either.
+                raise
             yield from ((ref, _standing_alone(ref)) for ref in page)
         else:
             yield from ((ref, known.get(ref.job_id)) for ref in page)
@@ -174,9 +179,8 @@ def _settle(deployment: Deployment, ref: JobRef, held: Held, standing: Standing 
             # First, as with every repair: nothing is deleted without a trace.
             _note(deployment, ref, held, reason)
         forget(deployment, ref)
-    except TemporaryError as error:
-        _log.warning("health.postponed", check="zombies", job=ref.job_id, reason=str(error))
-        return CheckOutcome(checked=1, unfixable=1)
+    except TemporaryError:
+        raise
     except Exception:  # noqa: BLE001 - one run that cannot be deleted must not hide the others
         _log.exception("health.zombie_not_deleted", job=ref.job_id, run=ref.run)
         return CheckOutcome(checked=1, unfixable=1)

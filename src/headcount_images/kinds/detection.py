@@ -88,9 +88,9 @@ class DetectionKind(JobKind):
         found = Detection.objects.filter(job_id=job_id)
         for stray in found.exclude(task__state=TaskState.SAVED, task__job_id=job_id)[:limit]:
             yield f"saved without standing in the ledger as saved: detection {stray.pk} of task {stray.task_id}"
-        counted, said = found.count(), self.named_counts(job_id)["detections"]
-        if counted != said:
-            yield f"the job is said to have {said} detections but there are {counted}"
+        there, said = results.counted_and_summed(job_id)
+        if there != said:
+            yield f"the job is said to have {said} detections but there are {there}"
 
     def export(self, job_id: int, export_format: str) -> Iterator[str]:
         """Yield the job's detections as CSV, JSON Lines or COCO JSON."""

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from amqp.exceptions import AMQPError
+from amqp.exceptions import AMQPError, MessageNacked
 from kombu import Connection
 from kombu.exceptions import KombuError
 
@@ -20,7 +20,9 @@ def open_connection(connection: Connection) -> None:
 
 
 def reach(connection: Connection) -> None:
-    """Return where the broker answers and would take messages of this deployment; the connection is closed again.
+    """Return where the broker answers and lets this deployment in; the connection is closed again.
+
+    RabbitMQ lets in whom it allows to publish nothing while it is short of memory or disk.
 
     Raises:
         EngineUnavailableError: it does not; the message says why.
@@ -35,7 +37,7 @@ def reach(connection: Connection) -> None:
 
 def errors_of(connection: Connection) -> tuple[Any, ...]:
     """Return what a client of this broker raises where that does not answer, or refuses."""
-    return (*connection.connection_errors, *connection.channel_errors, KombuError, AMQPError, OSError)
+    return (*connection.connection_errors, *connection.channel_errors, KombuError, AMQPError, MessageNacked, OSError)
 
 
 def reason_of(error: BaseException) -> str:

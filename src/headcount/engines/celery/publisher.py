@@ -10,6 +10,8 @@ from headcount.engines.celery.rows import Message
 from headcount.errors import EngineUnavailableError
 
 _CONFIRM_SECONDS = 5
+_REACH_SECONDS = 4
+"""For all servers of a URL together, each with two addresses: less than a health check waits for a witness."""
 
 
 class Publisher:
@@ -45,7 +47,9 @@ class Publisher:
         Raises:
             EngineUnavailableError: it does not.
         """
-        reach(self._app.connection_for_write())
+        connection = self._app.connection_for_write()
+        connection.connect_timeout = _REACH_SECONDS / (2 * max(len(connection.alt), 1) + 1)
+        reach(connection)
 
     def _send(self, message: Message, task_id: str, delay: timedelta) -> None:
         with self._app.connection_for_write() as connection:

@@ -1,13 +1,14 @@
 """A state manager that lost a run, or counts it otherwise than the ledger: rebuild it from the ledger."""
 
 from headcount.domain.records import JobRecord
+from headcount.errors import EngineUnavailableError
 from headcount.flow.count import rebuild
 from headcount.flow.forget import forget_if_ended
 from headcount.health.finding import Finding
 from headcount.health.observation import Observation
 from headcount.health.repairs.ground import still_running, tell
 from headcount.ports.deployment import Deployment
-from headcount.ports.state_manager import Snapshot
+from headcount.ports.state_manager import Silence, Snapshot, Unknown
 
 
 def repair(deployment: Deployment, observation: Observation, finding: Finding) -> bool:
@@ -27,4 +28,7 @@ def repair(deployment: Deployment, observation: Observation, finding: Finding) -
 
 def _has_moved(deployment: Deployment, job: JobRecord, observation: Observation) -> bool:
     now, before = deployment.state.snapshot(job.ref), observation.state
+    if isinstance(now, Unknown) and now.silence is Silence.UNHEARD:
+        # Before anything is told: what cannot be reached cannot be rebuilt.
+        raise EngineUnavailableError(now.reason)
     return isinstance(now, Snapshot) and (not isinstance(before, Snapshot) or now.stages != before.stages)

@@ -7,7 +7,7 @@ WITH saved AS (
     RETURNING id, task_id, position
 ), counted AS (
     INSERT INTO headcount_images_savedbatch (job_id, detections)
-    SELECT %(job_id)s, count(*) FROM saved
+    SELECT %(job_id)s, count(*) FROM saved HAVING count(*) > 0
 )
 INSERT INTO headcount_images_classification (detection_id, position, label, scores, algorithm, terminal, classified_at)
 SELECT saved.id, (item.value ->> 2)::integer, item.value ->> 3, item.value -> 4, item.value ->> 5,

@@ -4,7 +4,7 @@ SELECT json_extract(value, '$[0]'), %(job_id)s, json_extract(value, '$[1]'), jso
        json_extract(value, '$[6]'), json_extract(value, '$[7]'), json_extract(value, '$[8]')
 FROM json_each(%(detections)s);
 INSERT INTO headcount_images_savedbatch (job_id, detections)
-SELECT %(job_id)s, json_array_length(%(detections)s);
+SELECT %(job_id)s, json_array_length(%(detections)s) WHERE json_array_length(%(detections)s) > 0;
 INSERT INTO headcount_images_classification (detection_id, position, label, scores, algorithm, terminal, classified_at)
 SELECT (
            SELECT id FROM headcount_images_detection AS detection
