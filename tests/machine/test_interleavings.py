@@ -116,7 +116,9 @@ class TestEnds:
         world.state.faults.plan("account", Fault.UNAVAILABLE)
         really_finalise = finalise.finalise
 
-        def finalise_before_the_last_result(deployment: Deployment, ref: JobRef, _: finalise.VerdictNote | None) -> bool:
+        def finalise_before_the_last_result(
+            deployment: Deployment, ref: JobRef, _: finalise.VerdictNote | None
+        ) -> bool:
             monkeypatch.setattr(finalise, "finalise", really_finalise)
             assert not really_finalise(deployment, ref)
             world.post(job_id, [(held, "note")])
