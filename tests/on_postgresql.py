@@ -18,14 +18,11 @@ DATABASE_TESTS = (
     "tests/contracts/test_task_queue.py::TestDatabaseTaskQueue",
 )
 
-_SETTINGS = {"autovacuum": "off"}
-"""Tests say themselves whether there are statistics: a vacuum in between would make some behind their back."""
-
 
 def main() -> int:
     """Run pytest with the server's address in the environment; returns its exit code."""
     try:
-        with postgres_server(_SETTINGS) as server:
+        with postgres_server() as server:
             return run_tests(server.url)
     except ServerMissingError as error:
         if os.environ.get("CI"):
