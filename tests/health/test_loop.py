@@ -192,10 +192,10 @@ class TestOneJobKeepsNoOtherFromBeingLookedAt:
     def test_in_observing(self, deployment: Deployment, three: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
         really = treat.observe_many
 
-        def observe_many(deployment, page, *, remember):
+        def observe_many(deployment, page, **options):
             if three[0] in {job.id for job in page}:
                 raise ValueError("this one is broken")
-            return really(deployment, page, remember=remember)
+            return really(deployment, page, **options)
 
         monkeypatch.setattr(treat, "observe_many", observe_many)
         report = jobs_health_check(deployment)

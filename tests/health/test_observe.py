@@ -1,5 +1,6 @@
 """Observing: every witness is heard, none holds up or falsifies another, and many jobs cost what few cost."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -14,11 +15,12 @@ from django.test.utils import CaptureQueriesContext
 from headcount.domain.records import JobRef, StageProgress, TaskCounts
 from headcount.domain.states import STATE_MANAGER_STAGES, JobState, Stage
 from headcount.errors import EngineUnavailableError, NotFoundError
-from headcount.health import hearing
+from headcount.health import hearing, treat
 from headcount.health.hearing import Witness, hear
 from headcount.health.loop import jobs_health_check
 from headcount.health.observation import LedgerTestimony, Patience, WorkersTestimony
 from headcount.health.observe import observe, observe_many
+from headcount.health.policy import policy_of
 from headcount.models import Job, JobPatience, JobStage, Worker
 from headcount.ports.deployment import Deployment
 from headcount.ports.dispatcher import DispatchTestimony
@@ -190,6 +192,20 @@ class TestSilence:
         seen = observe_many(memory, [make_started_job(1) for _ in range(50)])
         assert [isinstance(item.dispatcher, Unknown) for item in seen] == [is_away] * 50
         assert sorted(asked) == ["reach_broker", "testimonies"]
+
+    @pytest.mark.parametrize("is_away", [False, True])
+    def test_the_broker_is_asked_once_for_all_pages_of_a_round(
+        self, memory: Deployment, monkeypatch: pytest.MonkeyPatch, is_away: bool
+    ):
+        monkeypatch.setattr(treat, "PAGE", 2)
+        running_jobs = [make_started_job(1) for _ in range(5)]
+        asked: list[str] = []
+        memory.dispatcher.faults.watcher = asked.append
+        memory.dispatcher.faults.down = is_away
+        treated = list(treat.Round(memory, policy_of(memory.settings), dry_run=True).running())
+        assert [item.job_id for item in treated] == [job.id for job in running_jobs]
+        assert [isinstance(item.observation.dispatcher, Unknown) for item in treated] == [is_away] * 5
+        assert Counter(asked) == {"reach_broker": 1, "testimonies": 3}
 
     def test_a_process_that_dies_while_it_asks_is_not_kept_alive(self, memory: Deployment):
         job = running(memory)

@@ -44,6 +44,28 @@ class Witness:
     in_database: bool = True
 
 
+class AskedOnce:
+    """A question that is put once: whoever asks again hears the same answer, an error too."""
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self._ask = ask
+        self._lock = Lock()
+        self._answer: Future[None] = Future()
+
+    def __call__(self) -> None:
+        """Return or raise what the first to ask was answered."""
+        with self._lock:
+            if not self._answer.done():
+                self._put()
+        self._answer.result()
+
+    def _put(self) -> None:
+        try:
+            self._answer.set_result(self._ask())
+        except Exception as error:  # noqa: BLE001 - it is raised to everybody who asks
+            self._answer.set_exception(error)
+
+
 @contextmanager
 def in_time(timeout: timedelta) -> Iterator[None]:
     """Have the block's reads of the database end in time, though somebody locks what they read.

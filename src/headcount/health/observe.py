@@ -3,7 +3,7 @@
 No lock is held, and no transaction is open while an engine beyond the database is asked.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -49,14 +49,23 @@ def observe(deployment: Deployment, job_id: int) -> Observation:
     return observe_many(deployment, [job])[0]
 
 
-def observe_many(deployment: Deployment, page: Sequence[JobRecord], *, remember: bool = False) -> list[Observation]:
+def observe_many(
+    deployment: Deployment,
+    page: Sequence[JobRecord],
+    *,
+    remember: bool = False,
+    reach_broker: Callable[[], None] | None = None,
+) -> list[Observation]:
     """Return what all witnesses say of each job, in the order given, with a number of queries that does not grow.
 
-    ``page`` should hold no more than ``PAGE`` jobs. ``remember`` keeps for the next look how long each job has stood
-    still; the health loop does, a diagnosis does not.
+    Args:
+        deployment: the engines.
+        page: the jobs, no more than ``PAGE`` of them.
+        remember: keep for the next look how long each job has stood still; the health loop does, a diagnosis does not.
+        reach_broker: asks the dispatcher's broker, where several pages are to share its answer.
     """
     now = deployment.clock()
-    heard = _hear(deployment, {job.ref: job for job in page}, now)
+    heard = _hear(deployment, {job.ref: job for job in page}, now, reach_broker or deployment.dispatcher.reach_broker)
     looks = [_look(deployment, job, Testimony(*(answers[job.ref] for answers in heard)), now) for job in page]
     if remember:
         _remember([look for look in looks if not look.observation.job.is_final], deployment.settings.witness_timeout)
@@ -86,7 +95,9 @@ class Look:
     watch: Watch
 
 
-def _hear(deployment: Deployment, page: Mapping[JobRef, JobRecord], now: datetime) -> list[Answers]:
+def _hear(
+    deployment: Deployment, page: Mapping[JobRef, JobRecord], now: datetime, reach_broker: Callable[[], None]
+) -> list[Answers]:
     queue, state, dispatcher, settings = deployment.queue, deployment.state, deployment.dispatcher, deployment.settings
 
     def ledger(some: Sequence[JobRef]) -> Answers:
@@ -99,7 +110,7 @@ def _hear(deployment: Deployment, page: Mapping[JobRef, JobRecord], now: datetim
         return {job: offers.get((page[job].project_id, page[job].pipeline or ""), _NO_OFFER) for job in some}
 
     def broker(some: Sequence[JobRef]) -> Answers:
-        dispatcher.reach_broker()
+        reach_broker()
         return dict.fromkeys(some)
 
     behind = [

@@ -14,7 +14,7 @@ from headcount.health.apply import apply
 from headcount.health.decide import decide
 from headcount.health.fallback import announce
 from headcount.health.finding import Finding, Policy, Remedy
-from headcount.health.hearing import in_time
+from headcount.health.hearing import AskedOnce, in_time
 from headcount.health.observation import Observation
 from headcount.health.observe import PAGE, observe_many
 from headcount.ports.deployment import Deployment
@@ -55,7 +55,7 @@ class Round:
     """One look at jobs under one policy.
 
     An engine that does not answer for one job is not asked for the next ones: a remedy that found it so is left to the
-    next round.
+    next round. The dispatcher's broker is asked once for all of them.
 
     Args:
         deployment: whose jobs.
@@ -68,6 +68,7 @@ class Round:
         self._policy = policy
         self._dry_run = dry_run
         self._postponed: dict[Remedy, str] = {}
+        self._reach_broker = AskedOnce(deployment.dispatcher.reach_broker)
 
     def running(self, wanted: Wanted = lambda _: True) -> Iterator[Treated]:
         """Treat every job that has not ended, oldest first, as far as it is wanted once it is observed.
@@ -120,7 +121,7 @@ class Round:
         return in_time(self._deployment.settings.witness_timeout)
 
     def _observe(self, page: Sequence[JobRecord]) -> list[Observation]:
-        return observe_many(self._deployment, page, remember=not self._dry_run)
+        return observe_many(self._deployment, page, remember=not self._dry_run, reach_broker=self._reach_broker)
 
     def _treat(self, observation: Observation) -> Iterator[Treatment]:
         job_id = observation.job.id
