@@ -17,6 +17,15 @@ from tests.distributed.proc import connections_at, parent_of
 NATS_IS_DOWN_SECONDS = 5
 
 
+@contextmanager
+def held_crew(on: Live, tasks: int, *, workers: int, batch: int, pause: float = 0.05) -> Iterator[tuple[int, Crew]]:
+    """Submit a job and have a crew stand still with batches in its hands, once a quarter is saved."""
+    job_id = on.submit_published(tasks)
+    with on.crew(job_id, workers=workers, batch=batch, hold_at=tasks // 4, pause=pause) as crew:
+        crew.wait_until_held()
+        yield job_id, crew
+
+
 def web_process_dies_at_work(running: Live, crew: Crew, enough: int) -> None:
     """Kill one of two web processes with the results of a held crew in its hands, the others' are answered.
 

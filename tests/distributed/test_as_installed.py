@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from headcount.conf import Settings
-from tests.distributed.accidents import nats_is_killed_for_a_while, web_process_dies_at_work
+from tests.distributed.accidents import held_crew, nats_is_killed_for_a_while, web_process_dies_at_work
 from tests.distributed.live import Live, live
 from tests.distributed.site import Servers, new_site, up
 from tests.distributed.timing import Took
@@ -40,9 +40,7 @@ def test_leases_and_health_checks_are_as_long_as_these_tests_take_them_to_be() -
 def test_tasks_lost_with_a_killed_web_process_are_done_again_within_the_lease_of_an_installation(
     installed: Live, took: Took
 ) -> None:
-    job_id = installed.submit_published(TASKS)
-    with installed.crew(job_id, workers=WORKERS, batch=BATCH, hold_at=TASKS // 4, pause=PAUSE_SECONDS) as crew:
-        crew.wait_until_held()
+    with held_crew(installed, TASKS, workers=WORKERS, batch=BATCH, pause=PAUSE_SECONDS) as (job_id, crew):
         web_process_dies_at_work(installed, crew, enough=TASKS // 2)
         with took("web process killed to final"):
             installed.wait_until_final(job_id, within=LEASE_SECONDS + GRACE_SECONDS)
@@ -54,9 +52,7 @@ def test_tasks_lost_with_a_killed_web_process_are_done_again_within_the_lease_of
 def test_a_killed_nats_that_comes_back_lets_the_job_of_an_installation_end_within_a_minute(
     installed: Live, took: Took
 ) -> None:
-    job_id = installed.submit_published(TASKS)
-    with installed.crew(job_id, workers=WORKERS, batch=BATCH, hold_at=TASKS // 4, pause=PAUSE_SECONDS) as crew:
-        crew.wait_until_held()
+    with held_crew(installed, TASKS, workers=WORKERS, batch=BATCH, pause=PAUSE_SECONDS) as (job_id, crew):
         assert len(installed.api.claim(job_id, BATCH)) == BATCH, "a worker that never comes back holds some"
         nats_is_killed_for_a_while(installed.site.servers.nats, crew)
         with took("NATS back to final"):

@@ -6,7 +6,7 @@ from contextlib import closing
 import httpx
 import pytest
 
-from tests.distributed.accidents import web_process_dies_at_work
+from tests.distributed.accidents import held_crew, web_process_dies_at_work
 from tests.distributed.clients import Api, Task, statuses, success
 from tests.distributed.evidence import counted
 from tests.distributed.faults import Gap, Harm
@@ -30,9 +30,7 @@ in_each_gap = pytest.mark.parametrize("gap", GAPS, ids=lambda gap: gap.name.lowe
 
 
 def test_tasks_lost_with_a_killed_web_process_are_done_again_within_a_lease(running: Live, took: Took) -> None:
-    job_id = running.submit_published(TASKS)
-    with running.crew(job_id, workers=WORKERS, batch=20, hold_at=TASKS // 4) as crew:
-        crew.wait_until_held()
+    with held_crew(running, TASKS, workers=WORKERS, batch=20) as (job_id, crew):
         web_process_dies_at_work(running, crew, enough=TASKS // 2)
         with took("web process killed to final"):
             running.wait_until_final(job_id, within=LEASE_SECONDS + GRACE_SECONDS)
