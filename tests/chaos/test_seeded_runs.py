@@ -14,7 +14,9 @@ JOBS = 3
 
 
 def hold(ground: Ground, seed: int, jobs: int) -> None:
-    for outcome in run(ground, plans(seed, jobs, TASKS)):
+    outcomes = run(ground, plans(seed, jobs, TASKS))
+    assert len(outcomes) == jobs
+    for outcome in outcomes:
         assert outcome.held, f"headcount chaos --seed {seed} --jobs {jobs} --tasks {TASKS} --runs 1: {outcome}"
         assert outcome.plan.seed != seed or outcome.plan == plan(seed, TASKS)
 

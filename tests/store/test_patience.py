@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from pytest_django import DjangoAssertNumQueries
 
 from headcount.domain.patience import Watch
 from headcount.domain.records import JobRecord, JobRef
@@ -48,8 +49,9 @@ def test_what_is_kept_is_read_again() -> None:
     assert kept(job) == later
 
 
-def test_nothing_to_keep_is_no_error() -> None:
-    patience.keep([])
+def test_nothing_to_keep_asks_the_database_for_nothing(django_assert_num_queries: DjangoAssertNumQueries) -> None:
+    with django_assert_num_queries(0):
+        patience.keep([])
 
 
 @pytest.mark.parametrize("read", [None, -1], ids=["thought it was the first", "read what stands no more"])

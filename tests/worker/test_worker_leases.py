@@ -154,10 +154,12 @@ def test_a_release_with_a_refused_token_ends_the_worker(shared, server):
     assert isinstance(shared.stopping.error, TokenRefusedError)
 
 
-def test_the_keeper_returns_when_told(shared):
+def test_the_keeper_returns_when_told(shared, server, clock):
     keeper = LeaseKeeper(shared)
+    shared.book.hold(["a"], 30)
     keeper.end()
     keeper.run()
+    assert (server.count("extend"), clock.waits) == (0, [])
 
 
 def test_the_keeper_extends_when_due_and_not_before(shared, server, clock):
