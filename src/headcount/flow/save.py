@@ -90,7 +90,7 @@ def _save_in_halves(
 def _raise_if_no_result_is_to_blame(error: Exception) -> None:
     """Raise what would befall every result: an engine does not answer, or a table or column is not there (yet).
 
-    SQLite has no table in an ``OperationalError``, PostgreSQL in a ``ProgrammingError`` with one of these codes.
+    SQLite says the latter with an ``OperationalError``, PostgreSQL with a ``ProgrammingError`` of one of these codes.
     """
     if isinstance(error, OperationalError | InterfaceError | TemporaryError):
         raise error

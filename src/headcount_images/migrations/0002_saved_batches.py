@@ -1,4 +1,4 @@
-"""A job's detections are summed up from its batches: counting 300,000 rows kept a job's end waiting."""
+"""A job's detections are summed up from its batches: counting a large job's one by one keeps its end waiting."""
 
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
