@@ -2,33 +2,39 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from headcount import quick_json
 from headcount.ports.job_kind import SavedResult
 from headcount.statements import Statements, TimestampWriter, timestamp_writer
-from headcount_worker.wire import Detection, TaskOutput
+from headcount_images import quick_results
+from headcount_images.quick_results import Output
+from headcount_worker.wire import Classification, Detection, TaskOutput
 
 _SQL = Statements("headcount_images.sql")
+_AnyDetection = Detection | quick_results.Detection
+_AnyClassification = Classification | quick_results.Classification
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What one task found, as the JSON of its rows: made before the transaction, in which others wait for their turn.
+    """What one task found, as JSON of its rows: made before the transaction, in which others wait for their turn.
 
-    Each row lacks its beginning, ``[``: the ids of task and image, which are known when it is saved, come first.
+    Each is a list of rows that lack only the ids of the task and of the image, which are known when they are saved.
     """
 
-    detections: Sequence[str]
-    classifications: Sequence[str]
+    detections: str
+    classifications: str
 
 
-def found(output: TaskOutput) -> Found:
+def found(output: TaskOutput | Output) -> Found:
     """Return the rows of what was found in one task."""
     write = timestamp_writer()
-    detections = (_detection_row(*item, write) for item in enumerate(output.detections))
-    classifications = (row for item in enumerate(output.detections) for row in _classification_rows(*item, write))
-    return Found([_without_beginning(row) for row in detections], [_without_beginning(row) for row in classifications])
+    found_there: Sequence[_AnyDetection] = output.detections
+    detections = [_detection_row(detection, write) for detection in found_there]
+    classifications = [row for item in enumerate(found_there) for row in _classification_rows(*item, write)]
+    return Found(quick_json.write(detections).decode(), quick_json.write(classifications).decode())
 
 
 def save(job_id: int, results: Sequence[SavedResult]) -> None:
@@ -37,10 +43,8 @@ def save(job_id: int, results: Sequence[SavedResult]) -> None:
     Raises:
         IntegrityError: a result contradicts a constraint; nothing of the batch is saved.
     """
-    detections = ",".join(
-        f"[{saved.task_id},{int(saved.key)},{row}" for saved in results for row in saved.result.detections
-    )
-    classifications = ",".join(f"[{saved.task_id},{row}" for saved in results for row in saved.result.classifications)
+    detections = ",".join(f"[{saved.task_id},{int(saved.key)},{saved.result.detections}]" for saved in results)
+    classifications = ",".join(f"[{saved.task_id},{saved.result.classifications}]" for saved in results)
     rows = {"detections": f"[{detections}]", "classifications": f"[{classifications}]"}
     _SQL.run("save_results", {"job_id": job_id, **rows})
 
@@ -51,16 +55,19 @@ def counted_and_summed(job_id: int) -> tuple[int, int]:
     return int(counted), int(summed)
 
 
-def _without_beginning(row: list[Any]) -> str:
-    return quick_json.write(row).decode()[1:]
-
-
-def _detection_row(position: int, detection: Detection, write: TimestampWriter) -> list[Any]:
+def _detection_row(detection: _AnyDetection, write: TimestampWriter) -> list[Any]:
     box = detection.bbox
-    return [position, box.x1, box.y1, box.x2, box.y2, detection.algorithm.key, write(detection.timestamp)]
+    return [box.x1, box.y1, box.x2, box.y2, detection.algorithm.key, _written(detection.timestamp, write)]
 
 
-def _classification_rows(detection_position: int, detection: Detection, write: TimestampWriter) -> Iterator[list[Any]]:
-    for position, item in enumerate(detection.classifications):
-        said = (item.classification, item.scores, item.algorithm.key, item.terminal, write(item.timestamp))
-        yield [detection_position, position, *said]
+def _classification_rows(
+    detection_position: int, detection: _AnyDetection, write: TimestampWriter
+) -> Iterator[list[Any]]:
+    labels: Sequence[_AnyClassification] = detection.classifications
+    for position, item in enumerate(labels):
+        said = (item.classification, item.scores, item.algorithm.key, item.terminal)
+        yield [detection_position, position, *said, _written(item.timestamp, write)]
+
+
+def _written(time: datetime | str | None, write: TimestampWriter) -> str | None:
+    return write(quick_results.moment(time) if isinstance(time, str) else time)

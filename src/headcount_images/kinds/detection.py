@@ -10,7 +10,7 @@ from headcount.domain.records import JobRecord, LeasedTask, TaskSpec
 from headcount.domain.states import DispatchMode, TaskState
 from headcount.errors import BadInputError
 from headcount.ports.job_kind import JobKind, ParsedResult, SavedResult
-from headcount_images import exports, pushed, results
+from headcount_images import exports, pushed, quick_results, results
 from headcount_images.links import picture_url
 from headcount_images.models import Collection, Detection, Image, SavedBatch
 from headcount_worker.wire import TaskError, TaskOutput
@@ -70,7 +70,7 @@ class DetectionKind(JobKind):
             if "error" in raw:
                 reported = TaskError.model_validate(raw)
                 return ParsedResult(error=reported.error, named_key=reported.image_id)
-            output = TaskOutput.model_validate(raw)
+            output = quick_results.read(raw) or TaskOutput.model_validate(raw)
         except ValidationError as error:
             raise BadInputError(_first_complaint(error)) from error
         return ParsedResult(result=results.found(output), named_key=_named_image(output))
@@ -107,7 +107,7 @@ def _collection(project_id: int, name: Any) -> Collection:
     return collection
 
 
-def _named_image(output: TaskOutput) -> str | None:
+def _named_image(output: TaskOutput | quick_results.Output) -> str | None:
     named = {*[image.id for image in output.source_images], *[found.source_image_id for found in output.detections]}
     if len(named) > 1:
         raise BadInputError(f"the result of one task names several images: {', '.join(sorted(named)[:5])}")
