@@ -12,6 +12,7 @@ from headcount import quick_json
 from headcount.api import schemas
 from headcount.api.addresses import base_url
 from headcount.api.authentication import CallerRequest, needs, same_project
+from headcount.api.precedence import Precedence
 from headcount.domain.records import JobRecord, LeaseAnswer
 from headcount.domain.states import AnswerStatus, Scope
 from headcount.errors import TooLargeError
@@ -29,6 +30,7 @@ WAITING_PLACES = 8
 _LOOK_EVERY_SECONDS = 0.25
 _waiting_places = BoundedSemaphore(WAITING_PLACES)
 _stopping = Event()
+_precedence = Precedence()
 
 
 def end_waiting() -> None:
@@ -66,7 +68,7 @@ def list_pipelines(request: CallerRequest, project_id: int) -> dict[str, Any]:
 def claim_tasks(request: CallerRequest, body: schemas.ClaimAnyIn) -> HttpResponse:
     """Take a batch of tasks of whichever job needs the worker's pipelines, waiting for one if need be."""
     claimer = Claimer(request.auth.project_id, body.worker or request.auth.token_name, tuple(body.pipelines))
-    claimed = claim_any(deployment(), claimer, body.batch_size)
+    claimed = _claim_any(claimer, body.batch_size)
     if claimed is None and body.wait_seconds:
         claimed = _wait_for_tasks(claimer, body)
     job, tasks = claimed or (None, [])
@@ -81,14 +83,17 @@ def claim_tasks_of_job(request: CallerRequest, job_id: int, body: schemas.ClaimI
     job = jobs.get(job_id, request.auth.project_id)
     claimer = Claimer(job.project_id, body.worker or request.auth.token_name, (job.pipeline,) if job.pipeline else ())
     note_worker(deployment(), claimer)
-    return _tasks_out(request, job, claim(deployment(), job, body.batch_size, claimer))
+    with _precedence.claiming():
+        tasks = claim(deployment(), job, body.batch_size, claimer)
+    return _tasks_out(request, job, tasks)
 
 
 @router.post("/jobs/{int:job_id}/result", response=schemas.ResultsOut, auth=needs(Scope.WORK), summary="Post results")
 def post_results(request: CallerRequest, job_id: int, body: schemas.ResultsIn) -> HttpResponse:
     """Account a batch of results; what is answered ``saved`` is durable."""
     _limit(body.results)
-    answers = receive(deployment(), job_id, request.auth.project_id, body.results)
+    with _precedence.saving():
+        answers = receive(deployment(), job_id, request.auth.project_id, body.results)
     return _hot(
         {
             "status": "accepted",
@@ -121,13 +126,18 @@ def release_leases(request: CallerRequest, body: schemas.LeasesIn) -> dict[str, 
     return _leases_out(release(deployment(), request.auth.project_id, body.leases))
 
 
+def _claim_any(claimer: Claimer, limit: int) -> tuple[JobRecord, list[ClaimedTask]] | None:
+    with _precedence.claiming():
+        return claim_any(deployment(), claimer, limit)
+
+
 def _wait_for_tasks(claimer: Claimer, body: schemas.ClaimAnyIn) -> tuple[JobRecord, list[ClaimedTask]] | None:
     """Look again until there is something or the time is over; where all places are taken, wait one look only."""
     deadline = time.monotonic() + min(body.wait_seconds, deployment().settings.max_wait_seconds)
     has_place = _waiting_places.acquire(blocking=False)
     try:
         while time.monotonic() < deadline and not _stopping.wait(_LOOK_EVERY_SECONDS):
-            claimed = claim_any(deployment(), claimer, body.batch_size)
+            claimed = _claim_any(claimer, body.batch_size)
             if claimed is not None or not has_place:
                 return claimed
     finally:
