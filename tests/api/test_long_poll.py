@@ -13,6 +13,7 @@ from tests.flow.threads import in_thread
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SOON = 10.0
+NEVER = 1e6
 
 
 @pytest.fixture
@@ -74,6 +75,35 @@ def test_where_every_place_is_taken_a_claim_waits_for_one_look_only(caller, proj
     assert work._waiting_places.acquire(blocking=False)
     tasks, seconds = waiting_claim(caller, 30)
     assert tasks == []
+    assert seconds < SOON
+
+
+def test_a_waiting_claim_answers_with_the_news_and_not_with_its_next_look(
+    caller, deployment, project_id, places, monkeypatch
+):
+    monkeypatch.setattr(work, "_LOOK_EVERY_SECONDS", NEVER)
+    claim = in_thread(lambda: waiting_claim(caller, 30))
+    wait_until(places, "the claim waits")
+    given.dispatched(deployment, 3, project_id)
+    tasks, seconds = claim.result(SOON)
+    assert len(tasks) == 3
+    assert seconds < SOON
+
+
+def test_tasks_that_come_between_a_look_and_the_wait_are_not_missed(caller, deployment, project_id, monkeypatch):
+    monkeypatch.setattr(work, "_LOOK_EVERY_SECONDS", NEVER)
+    look, looks = work._claim_any, []
+
+    def look_just_before(claimer, limit):
+        looks.append(limit)
+        if len(looks) > 1:
+            return look(claimer, limit)
+        given.dispatched(deployment, 3, project_id)
+        return None
+
+    monkeypatch.setattr(work, "_claim_any", look_just_before)
+    tasks, seconds = waiting_claim(caller, 30)
+    assert (len(tasks), len(looks)) == (3, 2)
     assert seconds < SOON
 
 

@@ -15,6 +15,7 @@ from nats.aio.msg import Msg
 
 from headcount.domain.records import JobRef
 from headcount.engines.nats.names import Names, incarnation_of, pack, unpack
+from headcount.engines.nats.queue import NatsTaskQueue
 from headcount.errors import ConfigurationError, EngineUnavailableError
 from headcount.ports.task_queue import Delivery, QueueDepth
 from headcount.testing import servers
@@ -22,11 +23,11 @@ from headcount.testing.clock import FrozenClock
 from headcount.testing.contracts.queue_holder import JOB, LONG, OPERATIONS, ordinals
 from headcount.testing.servers import HOST, PrivateServer, free_port
 from headcount.testing.waiting import wait_until
-from tests.contracts.nats_deployment import Deployment, numbers
+from tests.contracts.nats_deployment import TIMEOUT, Deployment, numbers
 
 KNOWN_SUBJECTS = re.compile(
     r"""
-    _INBOX\..* | {name}\.tasks\.\d+\.\d+
+    _INBOX\..* | {name}\.tasks\.\d+\.\d+ | {name}\.news
     | \$JS\.ACK\.{name}_TASKS\.job-\d+-run-\d+-[0-9a-f]{{5}}\.1\.\d+\.\d+\.0\.0
     | \$JS\.API\.STREAM\.(INFO|CREATE|PURGE|MSG\.GET|MSG\.DELETE)\.{name}_TASKS
     | \$JS\.API\.CONSUMER\.(INFO|DELETE|DURABLE\.CREATE|MSG\.NEXT)\.{name}_TASKS\.job-\d+-run-\d+-[0-9a-f]{{5}}
@@ -265,6 +266,47 @@ class TestConnection:
             deployment.queue.claim(JOB, 1, lease=LONG * 2, now=clock())
         with pytest.raises(ConfigurationError, match="leases tasks for 0:01:00"):
             deployment.queue.extend(JOB, [Delivery(0, 1)], lease=LONG * 2, now=clock())
+
+
+class TestNews:
+    def test_a_process_that_has_asked_for_nothing_yet_hears(self, deployment: Deployment) -> None:
+        another = deployment.another_process()
+        news = another.listen()
+        wait_until(lambda: news.count == 1, "it is connected, and has missed what was said before")
+        deployment.queue.publish(JOB, [0])
+        wait_until(lambda: news.count == 2, "the publication is heard of")
+        another.close()
+
+    def test_what_is_said_while_the_server_is_away_is_made_up_for(
+        self, doomed: Deployment, own_nats_server: PrivateServer
+    ) -> None:
+        doomed.queue.publish(JOB, [0])
+        own_nats_server.kill()
+        wait_until(lambda: not is_connected(doomed), "the connection is lost")
+        news = doomed.queue.listen()
+        heard = news.count
+        own_nats_server.restart()
+
+        def is_told() -> bool:
+            doomed.queue.listen()
+            return news.count > heard
+
+        wait_until(is_told, "it is connected again and looks")
+
+    def test_another_deployment_hears_nothing(self, deployment: Deployment, nats_server: PrivateServer) -> None:
+        other = NatsTaskQueue([nats_server.url], deployment_name="another", lease=LONG, timeout=TIMEOUT)
+        news = other.listen()
+        wait_until(lambda: news.count == 1, "the other is connected")
+        deployment.queue.publish(JOB, [0])
+        other.publish(JOB, [0])
+        wait_until(lambda: news.count > 1, "the other hears of its own")
+        assert news.count == 2
+        other.close()
+
+
+def is_connected(deployment: Deployment) -> bool:
+    line = deployment.queue._connection._line
+    return line is not None and line.is_open
 
 
 class TestWire:

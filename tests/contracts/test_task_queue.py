@@ -50,6 +50,7 @@ class TestNatsTaskQueue(TaskQueueContract):
     remembers_publications = True
     tells_released_from_held = False
     dates_what_it_holds = True
+    tells_other_processes = True
 
     @pytest.fixture
     def make_queue(self, nats_server: PrivateServer) -> Iterator[MakeQueue]:

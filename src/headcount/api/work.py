@@ -36,6 +36,7 @@ _precedence = Precedence()
 def end_waiting() -> None:
     """Have every waiting claim answer at once, because this process stops."""
     _stopping.set()
+    deployment().queue.listen().tell()
 
 
 @router.post(
@@ -68,9 +69,10 @@ def list_pipelines(request: CallerRequest, project_id: int) -> dict[str, Any]:
 def claim_tasks(request: CallerRequest, body: schemas.ClaimAnyIn) -> HttpResponse:
     """Take a batch of tasks of whichever job needs the worker's pipelines, waiting for one if need be."""
     claimer = Claimer(request.auth.project_id, body.worker or request.auth.token_name, tuple(body.pipelines))
+    heard = deployment().queue.listen().count
     claimed = _claim_any(claimer, body.batch_size)
     if claimed is None and body.wait_seconds:
-        claimed = _wait_for_tasks(claimer, body)
+        claimed = _wait_for_tasks(claimer, body, heard)
     job, tasks = claimed or (None, [])
     return _tasks_out(request, job, tasks)
 
@@ -131,12 +133,22 @@ def _claim_any(claimer: Claimer, limit: int) -> tuple[JobRecord, list[ClaimedTas
         return claim_any(deployment(), claimer, limit)
 
 
-def _wait_for_tasks(claimer: Claimer, body: schemas.ClaimAnyIn) -> tuple[JobRecord, list[ClaimedTask]] | None:
-    """Look again until there is something or the time is over; where all places are taken, wait one look only."""
+def _wait_for_tasks(
+    claimer: Claimer, body: schemas.ClaimAnyIn, heard: int
+) -> tuple[JobRecord, list[ClaimedTask]] | None:
+    """Look again, with every news of tasks and now and then, until there is something or the time is over.
+
+    Where all places are taken, wait for one look only.
+    """
+    news = deployment().queue.listen()
     deadline = time.monotonic() + min(body.wait_seconds, deployment().settings.max_wait_seconds)
     has_place = _waiting_places.acquire(blocking=False)
     try:
-        while time.monotonic() < deadline and not _stopping.wait(_LOOK_EVERY_SECONDS):
+        while (left := deadline - time.monotonic()) > 0:
+            news.wait(heard, min(left, _LOOK_EVERY_SECONDS))
+            if _stopping.is_set():
+                return None
+            heard = news.count
             claimed = _claim_any(claimer, body.batch_size)
             if claimed is not None or not has_place:
                 return claimed

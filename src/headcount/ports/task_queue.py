@@ -7,6 +7,7 @@ from typing import Protocol
 
 from headcount.domain.records import JobRef
 from headcount.ports.holdings import Holdings
+from headcount.ports.news import News
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,13 @@ class TaskQueue(Protocol):
 
     name: str
     in_database: bool
+
+    def listen(self) -> News:
+        """Return what tells of tasks that were put in or given back, for claims that wait; never raises.
+
+        Not all is heard: a lease that ends is no news, some engines tell no other process, and the one that does may
+        be away. So whoever waits looks now and then as well.
+        """
 
     def publish(self, job: JobRef, ordinals: Sequence[int], *, generation: int = 0) -> None:
         """Put tasks in the queue; one that is there already, or under a lease, is not put in twice.

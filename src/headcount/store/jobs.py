@@ -13,7 +13,7 @@ from headcount.domain.verdict import FOLLOWED
 from headcount.errors import NotFoundError
 from headcount.models import Certificate as CertificateRow
 from headcount.models import Job, Project
-from headcount.statements import Statements, from_json, from_timestamp
+from headcount.statements import Statements, as_json, from_json, from_timestamp
 
 _SQL = Statements("headcount.store.sql")
 _LARGEST_ID = 2**63 - 1
@@ -81,14 +81,8 @@ def find(condition: Q, *, limit: int, newest_first: bool = False) -> Sequence[Jo
 
 def claimable(project_id: int, slugs: Iterable[str], *, limit: int = 100) -> Sequence[JobRecord]:
     """Return jobs whose tasks workers of a project may claim for these pipelines, by priority."""
-    jobs = Job.objects.filter(
-        project_id=project_id,
-        pipeline__slug__in=list(slugs),
-        dispatch_mode=DispatchMode.ASYNC_API,
-        status__in=WORKABLE_STATES,
-        task_total__isnull=False,
-    )
-    return [_record(job) for job in jobs.select_related("pipeline").order_by("-priority", "id")[:limit]]
+    wanted = {"slugs": as_json(list(slugs)), "states": as_json(sorted(WORKABLE_STATES))}
+    return list(map(_raw_record, _SQL.rows("claimable", {"project_id": project_id, "limit": limit, **wanted})))
 
 
 def running(limit: int = 10_000) -> Sequence[JobRecord]:

@@ -16,6 +16,7 @@ from headcount.domain.states import STATE_MANAGER_STAGES, Stage
 from headcount.errors import DispatchInterruptedError, EngineUnavailableError, PermanentError
 from headcount.ports.dispatcher import DispatchTestimony, Note, nothing_to_note
 from headcount.ports.holdings import HeldRun, Holdings
+from headcount.ports.news import News
 from headcount.ports.state_manager import Mark, Silence, Snapshot, Unknown
 from headcount.ports.task_queue import Delivery, QueueDepth
 from headcount.testing.faults import Faults, breakable
@@ -40,6 +41,11 @@ class MemoryTaskQueue:
         self._lock = RLock()
         self._sequences = count(1)
         self._runs: dict[JobRef, dict[int, _Message]] = {}
+        self._news = News()
+
+    def listen(self) -> News:
+        """Return the news of this process; others are not heard."""
+        return self._news
 
     @breakable
     def publish(self, job: JobRef, ordinals: Sequence[int], *, generation: int = 0) -> None:
@@ -48,6 +54,7 @@ class MemoryTaskQueue:
         for ordinal in ordinals:
             if ordinal not in messages:
                 messages[ordinal] = _Message(ordinal, next(self._sequences))
+        self._news.tell()
 
     @breakable
     def claim(self, job: JobRef, limit: int, *, lease: timedelta, now: datetime) -> list[Delivery]:
@@ -71,6 +78,7 @@ class MemoryTaskQueue:
         """Make tasks ready at once."""
         for message in self._named(job, deliveries):
             message.leased_until = None
+        self._news.tell()
 
     @breakable
     def acknowledge(self, job: JobRef, deliveries: Sequence[Delivery]) -> None:

@@ -11,6 +11,7 @@ from headcount.domain.records import JobRef
 from headcount.engines.database.models import QueueMessage
 from headcount.errors import EngineUnavailableError
 from headcount.ports.holdings import HeldRun, Holdings
+from headcount.ports.news import News
 from headcount.ports.task_queue import Delivery, QueueDepth
 from headcount.statements import Statements, as_json, write_transaction
 
@@ -42,10 +43,18 @@ class DatabaseTaskQueue:
     name = "database"
     in_database = True
 
+    def __init__(self) -> None:
+        self._news = News()
+
+    def listen(self) -> News:
+        """Return the news of this process; others are not heard."""
+        return self._news
+
     def publish(self, job: JobRef, ordinals: Sequence[int], *, generation: int = 0) -> None:
         """Put tasks in the queue; the unique key makes a repetition a no-op, deliberate or not."""
         with answering(), write_transaction():
             _SQL.run("publish", {"job_id": job.job_id, "run": job.run, "ordinals": as_json(list(ordinals))})
+        self._news.tell()
 
     def claim(self, job: JobRef, limit: int, *, lease: timedelta, now: datetime) -> list[Delivery]:
         """Take up to ``limit`` ready tasks, lowest ordinal first."""
@@ -65,6 +74,7 @@ class DatabaseTaskQueue:
         """Make tasks ready at once."""
         with answering(), write_transaction():
             self._of(job, deliveries).update(ready=True, leased_until=None)
+        self._news.tell()
 
     def acknowledge(self, job: JobRef, deliveries: Sequence[Delivery]) -> None:
         """Delete the tasks' messages."""

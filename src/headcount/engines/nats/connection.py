@@ -44,19 +44,30 @@ class Session:
 Work = Callable[[Session], Awaitable[_Result]]
 
 
+async def nothing(_: Session) -> None:
+    """Do nothing with a new connection."""
+
+
 class NatsConnection:
     """Runs asynchronous work over one connection and waits for its result, from any thread.
 
     A connection that was lost is replaced by the next call: at once when the server is back, and with an error at once
     while it is not. nats-py's own reconnection is off, because it accepts and buffers publishes in silence while the
     server is dead.
+
+    Args:
+        urls: the servers.
+        name: by which the servers know the connection.
+        timeout: for each request.
+        greet: what is done first with every new connection.
     """
 
-    def __init__(self, urls: Sequence[str], *, name: str, timeout: timedelta) -> None:
+    def __init__(self, urls: Sequence[str], *, name: str, timeout: timedelta, greet: Work[None] = nothing) -> None:
         self._urls = tuple(urls)
         self._address = ", ".join(urlsplit(url).netloc.rpartition("@")[2] for url in urls)
         self._name = name
         self._timeout = timeout.total_seconds()
+        self._greet = greet
         self._lock = Lock()
         self._line: _Line | None = None
         _begin_anew_after_fork(self)
@@ -76,6 +87,12 @@ class NatsConnection:
             reason = str(error) or type(error).__name__
             raise EngineUnavailableError(f"NATS at {self._address} does not answer as it should: {reason}") from error
 
+    def open_soon(self) -> None:
+        """Have a connection opened where there is none, without waiting for it."""
+        line = self._current_line()
+        if not line.is_open:
+            asyncio.run_coroutine_threadsafe(line.do(nothing), line.loop)
+
     def close(self) -> None:
         """Hang up; the next call connects again."""
         with self._lock:
@@ -92,22 +109,28 @@ class NatsConnection:
     def _current_line(self) -> "_Line":
         with self._lock:
             if self._line is None:
-                self._line = _Line(self._urls, self._name, self._timeout)
+                self._line = _Line(self._urls, self._name, self._timeout, self._greet)
             return self._line
 
 
 class _Line:
     """A thread with an event loop and, while the server is there, an open session."""
 
-    def __init__(self, urls: Sequence[str], name: str, timeout: float) -> None:
+    def __init__(self, urls: Sequence[str], name: str, timeout: float, greet: Work[None]) -> None:
         self._urls = urls
         self._name = name
         self._timeout = timeout
+        self._greet = greet
         self._session: Session | None = None
         self._opening: asyncio.Task[Session] | None = None
         self.loop = asyncio.new_event_loop()
         self._thread = Thread(target=self.loop.run_forever, name="headcount-nats", daemon=True)
         self._thread.start()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is a session whose server is there."""
+        return self._session is not None and self._session.client.is_connected
 
     async def do(self, work: Work[_Result]) -> _Result:
         return await work(await self._open_session())
@@ -122,7 +145,7 @@ class _Line:
 
     async def _open_session(self) -> Session:
         """Callers that come while a session is being opened wait for that one."""
-        if self._session is not None and self._session.client.is_connected:
+        if self._session is not None and self.is_open:
             return self._session
         if self._opening is None:
             self._opening = asyncio.create_task(self._connect())
@@ -130,8 +153,10 @@ class _Line:
 
     async def _connect(self) -> Session:
         try:
-            self._session = await _open(self._urls, self._name, self._timeout)
-            return self._session
+            session = await _open(self._urls, self._name, self._timeout)
+            await self._greet(session)
+            self._session = session
+            return session
         finally:
             self._opening = None
 

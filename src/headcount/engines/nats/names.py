@@ -53,6 +53,11 @@ class Names:
         """What the stream listens to."""
         return f"{self.deployment}.tasks.>"
 
+    @property
+    def news(self) -> str:
+        """What is said, outside the stream and to whoever listens, when tasks were put in or given back."""
+        return f"{self.deployment}.news"
+
     def run(self, job: JobRef) -> str:
         """Return the subject of every task of a run and nothing else; a message's body is the ordinal.
 

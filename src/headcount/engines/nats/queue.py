@@ -17,6 +17,7 @@ from headcount.engines.nats.pulls import pull
 from headcount.engines.nats.settling import Settling
 from headcount.errors import ConfigurationError
 from headcount.ports.holdings import Holdings
+from headcount.ports.news import News
 from headcount.ports.task_queue import Delivery, QueueDepth
 
 _log = structlog.get_logger(__name__)
@@ -54,11 +55,17 @@ class NatsTaskQueue:
         self._names = Names(deployment_name)
         self._lease = lease
         self._places = Places(self._names, lease)
-        self._connection = NatsConnection(urls, name=deployment_name, timeout=timeout)
+        self._connection = NatsConnection(urls, name=deployment_name, timeout=timeout, greet=self._greet)
+        self._news = News()
 
     def close(self) -> None:
         """Hang up; the next call connects again."""
         self._connection.close()
+
+    def listen(self) -> News:
+        """Return the news of every process of this deployment, heard as long as the server is there."""
+        self._connection.open_soon()
+        return self._news
 
     def publish(self, job: JobRef, ordinals: Sequence[int], *, generation: int = 0) -> None:
         """Put tasks in the queue, confirmed; a stream or consumer that is missing is made."""
@@ -72,6 +79,7 @@ class NatsTaskQueue:
             except StreamMissingError:
                 await self._places.make(session, job)
                 await publish(session, subject, messages)
+            await session.client.publish(self._names.news)
 
         if messages:
             self._connection.run(work)
@@ -161,6 +169,14 @@ class NatsTaskQueue:
 
         self._connection.run(work)
 
+    async def _greet(self, session: Session) -> None:
+        """Hear the news over a new connection; while there was none, some may have been missed."""
+        await session.client.subscribe(self._names.news, cb=self._hear)
+        self._news.tell()
+
+    async def _hear(self, _: Msg) -> None:
+        self._news.tell()
+
     def _check(self, lease: timedelta) -> None:
         if lease != self._lease:
             raise ConfigurationError(f"the queue leases tasks for {self._lease}, it cannot for {lease}")
@@ -178,6 +194,8 @@ class NatsTaskQueue:
             if not await self._tell(session, job, deliveries, word):
                 self._places.forget()
                 await self._settle_without_consumer(session, job, deliveries, word)
+            if word == settling.RELEASE:
+                await session.client.publish(self._names.news)
 
         if deliveries:
             self._connection.run(work)

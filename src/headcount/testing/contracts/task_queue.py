@@ -260,6 +260,16 @@ class TaskQueueContract(TaskQueueCapabilities):
         holder.extend(gone)
         assert holder.claim() == []
 
+    def test_tasks_put_in_and_tasks_given_back_are_news(self, holder: Holder) -> None:
+        holder.claim()
+        news = holder.queue.listen()
+        heard = news.count
+        holder.queue.publish(JOB, range(2))
+        wait_until(lambda: news.count > heard, "the publication is heard of")
+        held, heard = holder.claim_all(2), news.count
+        holder.queue.release(JOB, held)
+        wait_until(lambda: news.count > heard, "the release is heard of")
+
     def test_reclaiming_with_no_lease_ended_reclaims_nothing(self, holder: Holder, clock: FrozenClock) -> None:
         holder.queue.publish(JOB, range(2))
         holder.claim(1)
@@ -272,6 +282,10 @@ class TaskQueueContract(TaskQueueCapabilities):
     ) -> None:
         with pytest.raises(EngineUnavailableError):
             operation(Holder(unreachable, clock, LONG))
+
+    def test_news_are_listened_for_even_where_the_engine_does_not_answer(self, unreachable: TaskQueue) -> None:
+        news = unreachable.listen()
+        news.wait(news.count, seconds=0)
 
     def _what_comes_back(self, holder: Holder, clock: FrozenClock, number: int) -> list[int]:
         """Let leases end until ``number`` tasks were handed out again, and return which."""

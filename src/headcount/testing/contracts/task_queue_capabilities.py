@@ -9,6 +9,7 @@ from headcount.clock import system_clock
 from headcount.testing.clock import FrozenClock
 from headcount.testing.contracts.asked_over import asks_the_database
 from headcount.testing.contracts.queue_holder import BRIEF, JOB, LONG, Holder, MakeQueue, ordinals
+from headcount.testing.waiting import wait_until
 
 
 class TaskQueueCapabilities:
@@ -24,6 +25,8 @@ class TaskQueueCapabilities:
             not, it counts as in flight until it is handed out again.
         dates_what_it_holds: whether ``held_runs`` tells since when; where it does not, what nobody knows is reported
             and not deleted.
+        tells_other_processes: whether claims that wait in another process hear of what is put in by this one; where
+            they do not, they find it with their next look.
     """
 
     ends_leases_by_itself = False
@@ -31,6 +34,7 @@ class TaskQueueCapabilities:
     remembers_publications = False
     tells_released_from_held = True
     dates_what_it_holds = False
+    tells_other_processes = False
 
     def test_it_is_asked_over_the_callers_connection_as_declared(self, holder: Holder) -> None:
         asked = [lambda: holder.queue.depths([JOB]), lambda: holder.queue.publish(JOB, [0]), lambda: holder.claim(1)]
@@ -69,3 +73,13 @@ class TaskQueueCapabilities:
         [held] = holder.queue.held_runs().runs
         assert (held.since is not None) is self.dates_what_it_holds
         assert held.since is None or abs(system_clock() - held.since) < timedelta(minutes=1)
+
+    def test_another_process_hears_of_tasks_as_declared(self, make_queue: MakeQueue, clock: FrozenClock) -> None:
+        another, mine = make_queue(LONG), make_queue(LONG)
+        Holder(another, clock, LONG).claim()
+        news = another.listen()
+        heard = news.count
+        mine.publish(JOB, range(2))
+        if self.tells_other_processes:
+            wait_until(lambda: news.count > heard, "the other process hears of it")
+        assert (news.count > heard) is self.tells_other_processes
