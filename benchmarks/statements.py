@@ -42,7 +42,7 @@ def main() -> None:
     run_job(deployment(), JobRef(job, 1))
     for _ in range(_BATCHES_BEFORE):
         with CaptureQueriesContext(connection) as claim:
-            tasks = post(f"jobs/{job}/tasks", {"batch_size": BATCH})["tasks"]
+            tasks = post("tasks/claim", {"pipelines": [PIPELINE], "batch_size": BATCH})["tasks"]
         results = [{"reply_subject": task["reply_subject"], "result": result_of(task["image_id"])} for task in tasks]
         with CaptureQueriesContext(connection) as posted:
             post(f"jobs/{job}/result", {"results": results})

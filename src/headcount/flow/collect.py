@@ -1,6 +1,7 @@
 """Collect: write a job's tasks into the ledger, resumably."""
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 
 from django.db import IntegrityError
@@ -40,27 +41,26 @@ def _write_all(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint) -
     yielded = 0
     for chunk in _chunks(deployment.kind(job.kind).collect(job)):
         checkpoint()
-        size = _write(job, yielded, chunk)
+        _write(job, yielded, chunk, deployment.clock())
         yielded += len(chunk)
-        progress.write(job.ref, [StageProgress(Stage.COLLECT, None, size)], deployment.clock())
 
 
-def _write(job: JobRecord, yielded: int, chunk: Sequence[TaskSpec]) -> int:
-    """Write what the ledger does not hold yet behind what it does; returns how many tasks it holds then.
+def _write(job: JobRecord, yielded: int, chunk: Sequence[TaskSpec], now: datetime) -> None:
+    """Write what the ledger does not hold yet behind what it does, and how far that is.
 
     Every task yielded so far is in the ledger. Where that is all it holds, the whole chunk is new; where it holds
     more, another dispatcher has written, and the keys tell what is missing. While one looks and writes, no other does.
     """
     with write_transaction():
-        is_collecting = jobs.lock_collecting(job.ref)
+        if not jobs.lock_collecting(job.ref):
+            return
         size = ledger.size(job.id)
-        if not is_collecting:
-            return size
         missing = chunk if size == yielded else _not_collected(job, chunk)
         try:
-            return size + ledger.collect(job.id, size, missing)
+            size += ledger.collect(job.id, size, missing)
         except IntegrityError as error:
             raise PermanentError(f"the kind {job.kind!r} yields a key twice for job {job.id}: {error}") from error
+        progress.write(job.ref, [StageProgress(Stage.COLLECT, None, size)], now)
 
 
 def _chunks(specs: Iterable[TaskSpec]) -> Iterator[list[TaskSpec]]:

@@ -9,6 +9,8 @@ from headcount.statements import write_transaction
 from headcount.store import events, jobs, ledger
 
 CHUNK = 5000
+_FIRST_CHUNK = 250
+"""Workers begin with the first portion while the others are put in."""
 
 
 def publish(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint = never_interrupted) -> None:
@@ -31,6 +33,8 @@ def publish(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint = nev
 
 
 def chunks(ordinals: Sequence[int]) -> Iterator[Sequence[int]]:
-    """Yield ordinals in portions that one call of the queue takes well."""
-    for start in range(0, len(ordinals), CHUNK):
+    """Yield ordinals in portions that one call of the queue takes well, the first one small."""
+    first = min(_FIRST_CHUNK, CHUNK)
+    yield from filter(None, [ordinals[:first]])
+    for start in range(first, len(ordinals), CHUNK):
         yield ordinals[start : start + CHUNK]
