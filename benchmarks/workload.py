@@ -21,7 +21,7 @@ _NAME_LENGTH = 150
 _DETECTIONS = 3
 _ALGORITHM = {"name": "benchmark detector", "key": "benchmark-detector-v1"}
 _WAIT_SECONDS = 1.0
-"""How long a claim waits for tasks; workers have theirs wait longer, but here nobody is to wait when a job has ended."""
+"""How long a claim waits for tasks; workers wait longer, but here nobody is to wait long for a job that has ended."""
 _TIMESTAMP = "2026-01-01T00:00:00Z"
 
 
@@ -158,7 +158,7 @@ class _Caller:
         return self.call("POST", "tasks/claim", _CLAIM)
 
     def has_ended(self) -> bool:
-        """Whether the job has ended; before that an empty claim means that its tasks are with others or on their way."""
+        """Whether the job has ended; before that an empty claim means that its tasks are with others or yet to come."""
         return bool(self.call("GET", self._job)["finished_at"])
 
 
