@@ -13,7 +13,7 @@ from waitress.server import TcpWSGIServer
 from waitress.task import ThreadedTaskDispatcher
 
 from headcount.api.work import end_waiting
-from headcount.garbage import spare_what_is_loaded
+from headcount.interpreter import prepare_to_serve
 from headcount.site.wsgi import application
 
 _THREADS = 16
@@ -49,7 +49,7 @@ class WebServer:
 
     def run(self, now_and_then: Callable[[], None] = nothing) -> None:
         """Answer until stopped, then end in good order: what is under way is answered."""
-        spare_what_is_loaded()
+        prepare_to_serve()
         while not self._stopping.is_set():
             wasyncore.loop(timeout=self._server.patience, map=self._channels, count=1)
             now_and_then()

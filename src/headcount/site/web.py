@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.urls import get_resolver
 
-from headcount.garbage import spare_what_is_loaded
+from headcount.interpreter import prepare_to_serve
 from headcount.logs import configure_logs
 from headcount.parentage import die_with_parent
 from headcount.site.wsgi import application
@@ -15,4 +15,4 @@ configure_logs(as_json=settings.HEADCOUNT.log_json, level=settings.HEADCOUNT.log
 die_with_parent()
 # Django loads the views with the first request otherwise.
 _ = get_resolver().url_patterns
-spare_what_is_loaded()
+prepare_to_serve()
