@@ -1,6 +1,7 @@
 """The workload all benchmarks share: tasks with a payload of about 200 bytes, results of about 1 KB."""
 
 import json
+import math
 import multiprocessing
 import statistics
 import time
@@ -112,7 +113,9 @@ def answered(response: httpx.Response) -> Any:
 
 
 def percentile(values: Sequence[float], share: int) -> float:
-    """Return a percentile of times, in milliseconds."""
+    """Return a percentile of times, in milliseconds; of a job too small to have any, no number."""
+    if len(values) < 2:
+        return math.nan
     return statistics.quantiles(values, n=100)[share - 1] * 1000
 
 
