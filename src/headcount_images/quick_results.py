@@ -40,7 +40,7 @@ def moment(text: str | None) -> datetime | None:
 
 
 class Algorithm(msgspec.Struct, frozen=True):
-    """As the wire model of this name in the singular, as all here."""
+    """Which algorithm made a detection or a classification."""
 
     key: _Label
     name: _Text | None = ""

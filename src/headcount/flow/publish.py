@@ -35,6 +35,7 @@ def publish(deployment: Deployment, job: JobRecord, checkpoint: Checkpoint = nev
 def chunks(ordinals: Sequence[int]) -> Iterator[Sequence[int]]:
     """Yield ordinals in portions that one call of the queue takes well, the first one small."""
     first = min(_FIRST_CHUNK, CHUNK)
-    yield from filter(None, [ordinals[:first]])
+    if ordinals:
+        yield ordinals[:first]
     for start in range(first, len(ordinals), CHUNK):
         yield ordinals[start : start + CHUNK]

@@ -81,8 +81,8 @@ def find(condition: Q, *, limit: int, newest_first: bool = False) -> Sequence[Jo
 
 def claimable(project_id: int, slugs: Iterable[str], *, limit: int = 100) -> Sequence[JobRecord]:
     """Return jobs whose tasks workers of a project may claim for these pipelines, by priority."""
-    wanted = {"slugs": as_json(list(slugs)), "states": as_json(sorted(WORKABLE_STATES))}
-    return list(map(_raw_record, _SQL.rows("claimable", {"project_id": project_id, "limit": limit, **wanted})))
+    parameters = {"project_id": project_id, "slugs": as_json(list(slugs)), "limit": limit}
+    return [_raw_record(row) for row in _SQL.rows("claimable", parameters)]
 
 
 def running(limit: int = 10_000) -> Sequence[JobRecord]:

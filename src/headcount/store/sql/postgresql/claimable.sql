@@ -5,7 +5,9 @@ FROM headcount_job AS job
 JOIN headcount_pipeline AS pipeline ON pipeline.id = job.pipeline_id
 WHERE job.project_id = %(project_id)s
   AND pipeline.slug IN (SELECT value FROM jsonb_array_elements_text(%(slugs)s::jsonb))
-  AND job.status IN (SELECT value FROM jsonb_array_elements_text(%(states)s::jsonb))
+  AND job.status IN ('PENDING', 'STARTED', 'RETRY')
+  -- Said once more, as the index of running jobs has it: without it every job of the project is read.
+  AND NOT (job.status IN ('FAILURE', 'REVOKED', 'SUCCESS'))
   AND job.dispatch_mode = 'async_api'
   AND job.task_total IS NOT NULL
 ORDER BY job.priority DESC, job.id
