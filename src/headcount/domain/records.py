@@ -55,7 +55,8 @@ class JobRecord:
     @property
     def is_final(self) -> bool:
         """Whether the job has ended."""
-        return self.state is not None and self.state.is_final
+        state = self.state
+        return state is not None and state.is_final
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +114,10 @@ class TaskCounts:
 
     def by_state(self) -> dict[str, int]:
         """Return the counts keyed by the name of the task state, in flow order."""
-        return {item.name: getattr(self, item.name) for item in fields(self)}
+        return {name: getattr(self, name) for name in _COUNTS_IN_FLOW_ORDER}
+
+
+_COUNTS_IN_FLOW_ORDER = tuple(item.name for item in fields(TaskCounts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,11 +26,10 @@ class JobState(StrEnum):
     @classmethod
     def parse(cls, text: object) -> "JobState | None":
         """Return the state a string names, or None for a string nobody knows (an old row, a foreign system)."""
-        try:
-            return cls(str(text).upper())
-        except ValueError:
-            return None
+        return _STATE_OF_WORD.get(str(text).upper())
 
+
+_STATE_OF_WORD: dict[str, JobState] = {state.value: state for state in JobState}
 
 FINAL_STATES = frozenset({JobState.SUCCESS, JobState.FAILURE, JobState.REVOKED})
 RUNNING_STATES = frozenset(JobState) - FINAL_STATES

@@ -112,11 +112,12 @@ def headline(findings: Sequence[Finding]) -> Finding:
 
 
 def _rules(case: Case) -> tuple[Rule, ...]:
-    if case.job.state is None:
+    state = case.job.state
+    if state is None:
         return _UNREADABLE
-    if case.job.is_final:
+    if state.is_final:
         return _OVER
-    if case.job.state is JobState.CANCELING:
+    if state is JobState.CANCELING:
         return _CANCELLING
     if case.is_decided or case.is_finished_by_progress:
         return _FINISHED

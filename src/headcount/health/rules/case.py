@@ -39,12 +39,12 @@ class Case:
         """The job's row."""
         return self.observation.job
 
-    @cached_property
+    @property
     def is_async(self) -> bool:
         """Whether pull workers do the job."""
         return self.job.dispatch_mode == DispatchMode.ASYNC_API
 
-    @cached_property
+    @property
     def ledger(self) -> LedgerTestimony | None:
         """What the ledger says, None where it is silent."""
         said = self.observation.ledger
@@ -90,15 +90,15 @@ class Case:
             ("workers", self.observation.workers),
             *last_resort,
         )
-        return tuple((name, said) for name, said in asked if isinstance(said, Unknown))
+        return tuple([(name, said) for name, said in asked if isinstance(said, Unknown)])
 
-    @cached_property
+    @property
     def is_whole(self) -> bool:
         """Whether the ledger holds every task of the job."""
         ledger = self.ledger
         return ledger is not None and self.job.task_total is not None and ledger.counts.total == self.job.task_total
 
-    @cached_property
+    @property
     def is_complete(self) -> bool:
         """Whether the ledger holds every task of the job and none is open."""
         ledger = self.ledger
@@ -124,7 +124,7 @@ class Case:
         decided_at = self.job.created_at if ledger is None else ledger.last_accounted_at or self.job.created_at
         return timedelta(0) <= self.now - decided_at < self.policy.finish_within
 
-    @cached_property
+    @property
     def has_no_ledger(self) -> bool:
         """Whether the ledger has no rows of a job that should have some; one that was not heard says nothing."""
         said = self.observation.ledger
@@ -139,7 +139,7 @@ class Case:
         is_complete = self.progress is not None and self.progress.is_complete()
         return self.is_async and self.has_no_ledger and nobody_objects and is_complete
 
-    @cached_property
+    @property
     def held(self) -> int:
         """Open tasks that a running lease covers."""
         ledger = self.ledger
