@@ -1,7 +1,7 @@
 """The incident, on real servers: every task done, and the job's row, Redis and Celery each tell another story.
 
 The health loop of this deployment looks once an hour, so that each test brings about what it wants to be looked at and
-then has ``headcount health`` look, in a process of its own.
+then has ``headcount health`` look, in a process beside it.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,6 +20,7 @@ from tests.distributed.clients import Api, Task, statuses, success
 from tests.distributed.evidence import counted
 from tests.distributed.faults import Gap
 from tests.distributed.live import Live, live
+from tests.distributed.looking import Looker, looker
 from tests.distributed.pushing import Gate, push_service, submit_pushed
 from tests.distributed.site import Servers, faulty_web_host, new_site, up
 from tests.push.scripted_service import ScriptedService
@@ -57,8 +58,11 @@ def faulty(unwatched: Live) -> Iterator[Api]:
         yield api
 
 
-def look(on: Live) -> None:
-    on.site.run("headcount", "health", "--json")
+@pytest.fixture(scope="module")
+def look(unwatched: Live) -> Iterator[Looker]:
+    """Has everything looked at, when a test says so."""
+    with looker(unwatched.site) as made:
+        yield made
 
 
 def all_but(on: Live, left: int) -> tuple[int, list[Task]]:
@@ -138,15 +142,15 @@ def absent(on: Live, faulty: Api) -> int:
 @pytest.mark.parametrize("celery", CELERY)
 @pytest.mark.parametrize("redis", [drained, pending, absent], ids=lambda made: made.__name__)
 def test_a_job_that_is_done_ends_as_success_whatever_redis_and_celery_say(
-    unwatched: Live, faulty: Api, redis: Callable[[Live, Api], int], celery: str
+    unwatched: Live, look: Looker, faulty: Api, redis: Callable[[Live, Api], int], celery: str
 ) -> None:
     job_id = redis(unwatched, faulty)
     look_like_the_incident(unwatched, job_id, celery)
-    look(unwatched)
+    look()
     assert unwatched.api.status(job_id) == "SUCCESS"
     unwatched.evidence.assert_exact(job_id, saved=TASKS)
     assert unwatched.evidence.events(job_id, "repair.finalise") == 1
-    look(unwatched)
+    look()
     unwatched.evidence.assert_exact(job_id, saved=TASKS)
 
 
@@ -164,27 +168,35 @@ def claims_completion(on: Live, job_id: int) -> None:
 @pytest.mark.parametrize("celery", CELERY)
 @pytest.mark.parametrize("redis", [known, claims_completion, forget_state], ids=lambda made: made.__name__)
 def test_a_job_with_open_tasks_goes_on_and_ends_as_success_when_they_are_done(
-    unwatched: Live, redis: Damage, celery: str
+    unwatched: Live, look: Looker, redis: Damage, celery: str
 ) -> None:
     job_id, left = all_but(unwatched, 2)
     redis(unwatched, job_id)
     look_like_the_incident(unwatched, job_id, celery, done=TASKS - 2)
-    look(unwatched)
+    look()
     assert unwatched.api.status(job_id) == "STARTED", "neither ended nor given up"
     assert unwatched.evidence.state(job_id) == counted(TASKS, TASKS - 2), "what is lost or wrong is rebuilt"
     assert statuses(unwatched.api.post_results(job_id, [success(task) for task in left])) == {"saved": 2}
     unwatched.evidence.assert_exact(job_id, saved=TASKS)
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def gate() -> Gate:
     return Gate()
 
 
-@pytest.fixture
-def service(unwatched: Live, gate: Gate) -> Iterator[ScriptedService]:
+@pytest.fixture(scope="module")
+def only_service(unwatched: Live, gate: Gate) -> Iterator[ScriptedService]:
+    """One service for every test, since it takes a process to name one."""
     with push_service(unwatched, gate) as scripted:
         yield scripted
+
+
+@pytest.fixture
+def service(only_service: ScriptedService, gate: Gate) -> Iterator[ScriptedService]:
+    only_service.asked.clear()
+    yield only_service
+    gate.is_open.set()
 
 
 def pushed(on: Live, service: ScriptedService, gate: Gate) -> int:
@@ -209,12 +221,18 @@ ABSENT_OR_WRONG = pytest.mark.parametrize("redis", [forget_state, claims_complet
 @ABSENT_OR_WRONG
 @pytest.mark.parametrize(("celery", "settled"), [("FAILURE", {"failed": TASKS - BATCH}), ("REVOKED", {"leased": 2})])
 def test_a_sync_api_job_ends_as_celery_says(
-    unwatched: Live, service: ScriptedService, gate: Gate, redis: Damage, celery: str, settled: dict[str, int]
+    unwatched: Live,
+    look: Looker,
+    service: ScriptedService,
+    gate: Gate,
+    redis: Damage,
+    celery: str,
+    settled: dict[str, int],
 ) -> None:
     job_id = pushed(unwatched, service, gate)
     redis(unwatched, job_id)
     look_like_the_incident(unwatched, job_id, celery, done=BATCH - 1)
-    look(unwatched)
+    look()
     assert unwatched.api.status(job_id) == celery
     assert unwatched.evidence.ledger(job_id) == {"saved": BATCH, **settled}, "what is saved stays"
     assert unwatched.api.get(f"jobs/{job_id}/audit")["clean"]
@@ -223,12 +241,12 @@ def test_a_sync_api_job_ends_as_celery_says(
 @ABSENT_OR_WRONG
 @pytest.mark.parametrize("celery", ["STARTED", "PENDING"])
 def test_a_sync_api_job_that_celery_is_at_is_left_to_it(
-    unwatched: Live, service: ScriptedService, gate: Gate, redis: Damage, celery: str
+    unwatched: Live, look: Looker, service: ScriptedService, gate: Gate, redis: Damage, celery: str
 ) -> None:
     job_id = pushed(unwatched, service, gate)
     redis(unwatched, job_id)
     look_like_the_incident(unwatched, job_id, celery, done=BATCH - 1)
-    look(unwatched)
+    look()
     assert unwatched.api.status(job_id) == "STARTED"
     assert repairs(unwatched, job_id) == set()
     gate.is_open.set()
@@ -238,12 +256,12 @@ def test_a_sync_api_job_that_celery_is_at_is_left_to_it(
 
 @ABSENT_OR_WRONG
 def test_a_sync_api_job_is_no_success_by_celerys_word_while_tasks_are_open(
-    unwatched: Live, service: ScriptedService, gate: Gate, redis: Damage
+    unwatched: Live, look: Looker, service: ScriptedService, gate: Gate, redis: Damage
 ) -> None:
     job_id = pushed(unwatched, service, gate)
     redis(unwatched, job_id)
     look_like_the_incident(unwatched, job_id, "SUCCESS", done=BATCH - 1)
-    look(unwatched)
+    look()
     assert unwatched.api.status(job_id) == "STARTED"
     assert repairs(unwatched, job_id) == {"repair.resume_dispatch"}
     gate.is_open.set()
@@ -254,7 +272,7 @@ def test_a_sync_api_job_is_no_success_by_celerys_word_while_tasks_are_open(
 @pytest.mark.parametrize("redis", [known, forget_state], ids=lambda made: made.__name__)
 @pytest.mark.parametrize("celery", ["SUCCESS", "STARTED"])
 def test_a_sync_api_job_whose_celery_worker_died_over_its_verdict_ends_as_success(
-    unwatched: Live, service: ScriptedService, gate: Gate, redis: Damage, celery: str
+    unwatched: Live, look: Looker, service: ScriptedService, gate: Gate, redis: Damage, celery: str
 ) -> None:
     job_id = pushed(unwatched, service, gate)
     unwatched.site.faults.arm(Gap.BETWEEN_COMMIT_AND_COUNT)
@@ -263,7 +281,7 @@ def test_a_sync_api_job_whose_celery_worker_died_over_its_verdict_ends_as_succes
     assert unwatched.evidence.ledger(job_id) == {"saved": TASKS}
     redis(unwatched, job_id)
     look_like_the_incident(unwatched, job_id, celery)
-    look(unwatched)
+    look()
     assert unwatched.api.status(job_id) == "SUCCESS"
     assert repairs(unwatched, job_id) == {"repair.finalise"}
     unwatched.evidence.assert_exact(job_id, saved=TASKS)
