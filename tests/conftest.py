@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain, zip_longest
 from math import ceil
@@ -122,10 +122,21 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
     PostgreSQL drops no database that has a session, and notices late that a process was killed.
     """
+    if connection.vendor == "postgresql":
+        connection.ops.sql_flush = _rows_deleted
     yield
     with django_db_blocker.unblock():
         if connection.vendor == "postgresql":
             _end_other_sessions()
+
+
+def _rows_deleted(_style: object, tables: Sequence[str], **_: object) -> list[str]:
+    """What empties the tables after a test that commits; TRUNCATE makes the files of all of them anew, for 30 ms.
+
+    As a replica a session minds neither foreign keys nor triggers.
+    """
+    deletes = "; ".join(f'DELETE FROM "{table}"' for table in tables)
+    return [f"SET LOCAL session_replication_role = replica; {deletes}; SET LOCAL session_replication_role = DEFAULT"]
 
 
 def _end_other_sessions() -> None:
