@@ -122,12 +122,21 @@ def django_db_setup(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -
 
     PostgreSQL drops no database that has a session, and notices late that a process was killed.
     """
-    if connection.vendor == "postgresql":
-        connection.ops.sql_flush = _rows_deleted
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with django_db_blocker.unblock():
+        if _may_act_as_replica():
+            connection.ops.sql_flush = _rows_deleted
     yield
     with django_db_blocker.unblock():
-        if connection.vendor == "postgresql":
-            _end_other_sessions()
+        _end_other_sessions()
+
+
+def _may_act_as_replica() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+        return bool(cursor.fetchone()[0])
 
 
 def _rows_deleted(_style: object, tables: Sequence[str], **_: object) -> list[str]:
