@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
-from headcount.garbage import spare_what_is_loaded
+from headcount.interpreter import spare_what_is_loaded
 from headcount.ports.deployment import Deployment
 from headcount.testing.clock import FrozenClock
 from headcount.wiring import build

@@ -14,10 +14,10 @@ def prepare_to_serve() -> None:
     # Python's own five milliseconds are what a thread whose answer has come waits for one that computes, and a request
     # has a dozen answers to wait for: from the database, the state manager and the queue.
     sys.setswitchinterval(_TURN_SECONDS)
-    _spare_what_is_loaded()
+    spare_what_is_loaded()
 
 
-def _spare_what_is_loaded() -> None:
+def spare_what_is_loaded() -> None:
     """Leave the modules loaded so far out of every later collection, and collect less often.
 
     A body of fifty results is thousands of objects, none of them in a cycle. With Python's own thresholds each body
