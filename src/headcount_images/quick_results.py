@@ -20,10 +20,14 @@ from headcount_worker import wire
 _TIMES_REMEMBERED = 1000
 _MOMENT: TypeAdapter[datetime] = TypeAdapter(wire.Moment)
 
+_LONGEST_TIME = 40
+"""Characters; what is remembered of a worker's words is bounded."""
+
 _STORABLE = r"^[^\x00\ud800-\udfff]*$"
 _Text = Annotated[str, Meta(max_length=wire.MAX_LABEL_LENGTH, pattern=_STORABLE)]
 _Label = Annotated[str, Meta(min_length=1, max_length=wire.MAX_LABEL_LENGTH, pattern=_STORABLE)]
 _Url = Annotated[str, Meta(max_length=wire.MAX_URL_LENGTH, pattern=_STORABLE)]
+_Time = Annotated[str, Meta(max_length=_LONGEST_TIME)]
 _Finite = Annotated[float, Meta(ge=-sys.float_info.max, le=sys.float_info.max)]
 _NotNegative = Annotated[float, Meta(ge=0, le=sys.float_info.max)]
 
@@ -66,7 +70,7 @@ class Classification(msgspec.Struct, frozen=True):
     scores: Annotated[list[_Finite], Meta(max_length=wire.MAX_SCORES)]
     algorithm: Algorithm
     terminal: bool = True
-    timestamp: str | None = None
+    timestamp: _Time | None = None
 
     def __post_init__(self) -> None:
         moment(self.timestamp)
@@ -78,7 +82,7 @@ class Detection(msgspec.Struct, frozen=True):
     source_image_id: _Label
     bbox: Box
     algorithm: Algorithm
-    timestamp: str | None = None
+    timestamp: _Time | None = None
     classifications: Annotated[Sequence[Classification], Meta(max_length=wire.MAX_CLASSIFICATIONS)] = ()
 
     def __post_init__(self) -> None:

@@ -47,10 +47,30 @@ def test_a_claim_waits_for_results_to_be_saved():
 
 def test_claims_are_served_one_after_the_other():
     precedence = Precedence(NEVER)
+    together = []
+
+    def claim():
+        with precedence.claiming():
+            together.append(precedence._under_way)
+
     with precedence.claiming():
-        claims = [begun(precedence) for _ in range(3)]
+        claims = [in_thread(claim) for _ in range(3)]
         wait_until(lambda: waiting(precedence) == 3, "the claims step back")
-    for _, claim in claims:
+    for ended in claims:
+        ended.result(SOON)
+    assert together == [1, 1, 1]
+
+
+def test_where_enough_claims_have_stepped_back_a_further_one_goes_on():
+    precedence = Precedence(NEVER, places=2)
+    with precedence.saving():
+        waiting_claims = [begun(precedence) for _ in range(2)]
+        wait_until(lambda: waiting(precedence) == 2, "two claims step back")
+        turn, claim = begun(precedence)
+        claim.result(SOON)
+        assert turn.is_set()
+        assert not any(turn.is_set() for turn, _ in waiting_claims)
+    for _, claim in waiting_claims:
         claim.result(SOON)
 
 

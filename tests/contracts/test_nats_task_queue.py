@@ -298,6 +298,7 @@ class TestNews:
         news = other.listen()
         wait_until(lambda: news.count == 1, "the other is connected")
         deployment.queue.publish(JOB, [0])
+        deployment.queue.depth(JOB)
         other.publish(JOB, [0])
         wait_until(lambda: news.count > 1, "the other hears of its own")
         assert news.count == 2

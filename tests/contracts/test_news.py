@@ -1,5 +1,9 @@
 """News: whoever waits hears what happens from the moment it last looked."""
 
+import os
+
+import pytest
+
 from headcount.ports.news import News
 from headcount.testing.waiting import wait_until
 from tests.flow.threads import in_thread
@@ -30,3 +34,14 @@ def test_a_wait_without_news_ends_with_its_time() -> None:
     news.tell()
     news.wait(1, 0.01)
     assert news.count == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
+def test_a_fork_hears_even_where_its_parent_was_just_telling() -> None:
+    news = News()
+    with news._changed:
+        child = os.fork()
+        if child == 0:
+            news.tell()
+            os._exit(news.count)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 1

@@ -4,6 +4,7 @@ from unittest.mock import patch
 
 import pytest
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from headcount.flow import publish
@@ -12,6 +13,7 @@ from headcount.store import jobs
 from tests.flow.given import claimed, submitted
 
 
+@settings(deadline=None)
 @drawn(number=st.integers(0, 3000), size=st.integers(1, 3000))
 def test_portions_hold_every_task_once_and_in_order_and_the_first_is_small(number, size):
     ordinals = range(7, 7 + number)

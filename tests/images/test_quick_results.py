@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given as drawn
+from hypothesis import settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -54,6 +55,7 @@ TIMES = (
     "2026-01-01 00:00:00",
     "2026-01-01T00:00:00",
     "2026-01-01T00:00:00.123456789Z",
+    "2026-01-01T00:00:00." + "1" * 1000,
     "2026-01-01T00:00:60Z",
     "2026-01-01T24:00:00Z",
     "2026-01-01T00:00:00+0230",
@@ -148,6 +150,14 @@ def test_a_time_is_the_one_that_the_wire_models_read(time):
         assert quick_results.moment(time) == read
 
 
+def test_no_time_longer_than_any_that_is_usual_is_remembered():
+    for text, quickly in (("2026-01-01T00:00:00.123456+00:00", True), ("2026-01-01T00:00:00." + "1" * 1000, False)):
+        held = quick_results.moment.cache_info().currsize
+        assert meant_the_same(changed(("detections", 0, "timestamp"), text)) is quickly
+        assert quickly or quick_results.moment.cache_info().currsize == held
+
+
+@settings(deadline=None)
 @drawn(st.lists(st.tuples(st.sampled_from(PLACES), json_values), min_size=2, max_size=4))
 def test_several_odd_values_are_read_as_the_wire_models_do_or_left_to_them(changes):
     raw = copy.deepcopy(OUTPUT)

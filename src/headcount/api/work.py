@@ -28,15 +28,17 @@ WAITING_PLACES = 8
 """Claims that may wait in this process at once; a thread waits for each, and the others must have threads left."""
 
 _LOOK_EVERY_SECONDS = 0.25
+_LOOK_AT_MOST_EVERY_SECONDS = 0.05
+"""News may come thick and fast, of jobs that need other workers."""
+
 _waiting_places = BoundedSemaphore(WAITING_PLACES)
 _stopping = Event()
 _precedence = Precedence()
 
 
 def end_waiting() -> None:
-    """Have every waiting claim answer at once, because this process stops."""
+    """Have every waiting claim answer with its next look, because this process stops."""
     _stopping.set()
-    deployment().queue.listen().tell()
 
 
 @router.post(
@@ -82,10 +84,11 @@ def claim_tasks(request: CallerRequest, body: schemas.ClaimAnyIn) -> HttpRespons
 )
 def claim_tasks_of_job(request: CallerRequest, job_id: int, body: schemas.ClaimIn) -> HttpResponse:
     """Take a batch of one job's tasks; an empty list when none is ready."""
-    job = jobs.get(job_id, request.auth.project_id)
-    claimer = Claimer(job.project_id, body.worker or request.auth.token_name, (job.pipeline,) if job.pipeline else ())
-    note_worker(deployment(), claimer)
     with _precedence.claiming():
+        job = jobs.get(job_id, request.auth.project_id)
+        pipelines = (job.pipeline,) if job.pipeline else ()
+        claimer = Claimer(job.project_id, body.worker or request.auth.token_name, pipelines)
+        note_worker(deployment(), claimer)
         tasks = claim(deployment(), job, body.batch_size, claimer)
     return _tasks_out(request, job, tasks)
 
@@ -136,25 +139,31 @@ def _claim_any(claimer: Claimer, limit: int) -> tuple[JobRecord, list[ClaimedTas
 def _wait_for_tasks(
     claimer: Claimer, body: schemas.ClaimAnyIn, heard: int
 ) -> tuple[JobRecord, list[ClaimedTask]] | None:
-    """Look again, with every news of tasks and now and then, until there is something or the time is over.
-
-    Where all places are taken, wait for one look only.
-    """
-    news = deployment().queue.listen()
-    deadline = time.monotonic() + min(body.wait_seconds, deployment().settings.max_wait_seconds)
-    has_place = _waiting_places.acquire(blocking=False)
+    """Look again until there is something or the time is over; where all places are taken, wait for one look only."""
+    seconds = min(body.wait_seconds, deployment().settings.max_wait_seconds)
+    if not _waiting_places.acquire(blocking=False):
+        is_stopping = _stopping.wait(min(seconds, _LOOK_EVERY_SECONDS))
+        return None if is_stopping else _claim_any(claimer, body.batch_size)
     try:
-        while (left := deadline - time.monotonic()) > 0:
-            news.wait(heard, min(left, _LOOK_EVERY_SECONDS))
-            if _stopping.is_set():
-                return None
-            heard = news.count
-            claimed = _claim_any(claimer, body.batch_size)
-            if claimed is not None or not has_place:
-                return claimed
+        return _look_again(claimer, body.batch_size, heard, time.monotonic() + seconds)
     finally:
-        if has_place:
-            _waiting_places.release()
+        _waiting_places.release()
+
+
+def _look_again(
+    claimer: Claimer, limit: int, heard: int, deadline: float
+) -> tuple[JobRecord, list[ClaimedTask]] | None:
+    """Look with every news of tasks beyond the ``heard`` first, and now and then, up to the deadline."""
+    news = deployment().queue.listen()
+    while (left := deadline - time.monotonic()) > 0:
+        next_look = time.monotonic() + _LOOK_AT_MOST_EVERY_SECONDS
+        news.wait(heard, min(left, _LOOK_EVERY_SECONDS))
+        if _stopping.wait(min(left, next_look - time.monotonic())):
+            return None
+        heard = news.count
+        claimed = _claim_any(claimer, limit)
+        if claimed is not None:
+            return claimed
     return None
 
 

@@ -1,6 +1,8 @@
 """News: how a thread that waits for something hears that it is worth looking again."""
 
+import os
 from threading import Condition
+from weakref import WeakSet
 
 
 class News:
@@ -12,6 +14,7 @@ class News:
     def __init__(self) -> None:
         self._count = 0
         self._changed = Condition()
+        _all.add(self)
 
     @property
     def count(self) -> int:
@@ -28,3 +31,18 @@ class News:
         """Return when something has happened beyond the ``heard`` first times, or when the time is over."""
         with self._changed:
             self._changed.wait_for(lambda: self._count != heard, seconds)
+
+    def begin_anew(self) -> None:
+        """Forget who waits: the threads that did are not in this process, nor the one that may hold the lock."""
+        self._changed = Condition()
+
+
+_all: WeakSet[News] = WeakSet()
+
+
+def _begin_anew_after_fork() -> None:
+    for news in list(_all):
+        news.begin_anew()
+
+
+os.register_at_fork(after_in_child=_begin_anew_after_fork)

@@ -45,10 +45,10 @@ class TaskQueue(Protocol):
     in_database: bool
 
     def listen(self) -> News:
-        """Return what tells of tasks that were put in or given back, for claims that wait; never raises.
+        """Return what tells of tasks that were put in or given back, for claims that wait.
 
-        Not all is heard: a lease that ends is no news, some engines tell no other process, and the one that does may
-        be away. So whoever waits looks now and then as well.
+        It waits for no engine. Not all is heard: a lease that ends is no news, some engines tell no other process, and
+        the one that does may be away. So whoever waits looks now and then as well.
         """
 
     def publish(self, job: JobRef, ordinals: Sequence[int], *, generation: int = 0) -> None:

@@ -1,10 +1,13 @@
 """The queue on NATS JetStream."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
+from math import ceil
 
 import structlog
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from headcount.domain.records import JobRef
@@ -79,7 +82,7 @@ class NatsTaskQueue:
             except StreamMissingError:
                 await self._places.make(session, job)
                 await publish(session, subject, messages)
-            await session.client.publish(self._names.news)
+            await self._tell_news(session)
 
         if messages:
             self._connection.run(work)
@@ -172,7 +175,13 @@ class NatsTaskQueue:
     async def _greet(self, session: Session) -> None:
         """Hear the news over a new connection; while there was none, some may have been missed."""
         await session.client.subscribe(self._names.news, cb=self._hear)
+        await session.client.flush(ceil(session.timeout))
         self._news.tell()
+
+    async def _tell_news(self, session: Session) -> None:
+        """Say that there are tasks; what was done with them is done, whether or not this is heard."""
+        with suppress(NatsError):
+            await session.client.publish(self._names.news)
 
     async def _hear(self, _: Msg) -> None:
         self._news.tell()
@@ -195,7 +204,7 @@ class NatsTaskQueue:
                 self._places.forget()
                 await self._settle_without_consumer(session, job, deliveries, word)
             if word == settling.RELEASE:
-                await session.client.publish(self._names.news)
+                await self._tell_news(session)
 
         if deliveries:
             self._connection.run(work)

@@ -4,8 +4,9 @@ SELECT json_extract(found.value, '$[0]'), %(job_id)s, json_extract(found.value, 
        json_extract(item.value, '$[3]'), json_extract(item.value, '$[4]'), json_extract(item.value, '$[5]')
 FROM json_each(%(detections)s) AS found, json_each(found.value, '$[2]') AS item;
 INSERT INTO headcount_images_savedbatch (job_id, detections)
-SELECT %(job_id)s, sum(json_array_length(value, '$[2]')) FROM json_each(%(detections)s)
-HAVING sum(json_array_length(value, '$[2]')) > 0;
+SELECT %(job_id)s, number
+FROM (SELECT sum(json_array_length(value, '$[2]')) AS number FROM json_each(%(detections)s))
+WHERE number > 0;
 INSERT INTO headcount_images_classification (detection_id, position, label, scores, algorithm, terminal, classified_at)
 SELECT (
            SELECT id FROM headcount_images_detection AS detection
