@@ -1,13 +1,16 @@
 """What the NATS queue does beyond the contract: losses, crashes, silence, threads, forks, and words on the wire."""
 
+import asyncio
 import json
 import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from threading import Event
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -15,6 +18,7 @@ from nats.aio.msg import Msg
 
 from headcount.domain.records import JobRef
 from headcount.engines.nats.names import Names, incarnation_of, pack, unpack
+from headcount.engines.nats.places import Places
 from headcount.engines.nats.queue import NatsTaskQueue
 from headcount.errors import ConfigurationError, EngineUnavailableError
 from headcount.ports.task_queue import Delivery, QueueDepth
@@ -115,6 +119,26 @@ class TestLoss:
         with pytest.raises(EngineUnavailableError, match="delete not permitted"):
             deployment.queue.acknowledge(JOB, before)
         assert ordinals(deployment.holder.claim_all(2)) == [0, 1]
+
+    def test_a_run_removed_while_a_claim_makes_its_consumer_again_is_gone(
+        self, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        deployment.queue.publish(JOB, range(4))
+        deployment.delete_consumers()
+        another = deployment.another_process()
+        make = Places._make_consumer
+        removed = []
+
+        async def make_after_removal(*arguments: Any) -> None:
+            removed.append(await asyncio.to_thread(another.remove, JOB))
+            await make(*arguments)
+
+        monkeypatch.setattr(Places, "_make_consumer", make_after_removal)
+        with closing(another):
+            assert deployment.holder.claim() == []
+        assert removed
+        assert deployment.queue.depth(JOB) is None
+        assert deployment.queue.held_runs().runs == ()
 
     def test_a_claim_for_a_run_without_tasks_makes_nothing(self, deployment: Deployment) -> None:
         deployment.queue.publish(JobRef(8, 1), [0])

@@ -1,5 +1,6 @@
 """Places: the stream and the consumers, found or made, and remembered while they are there."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -102,14 +103,25 @@ class Places:
         return info
 
     async def _serve_again(self, session: Session, job: JobRef) -> Place | None:
-        """A stream that was deleted and made again since it was last looked at has other names for its consumers."""
+        """A stream that was deleted and made again since it was last looked at has other names for its consumers.
+
+        Where the run was removed meanwhile, its tasks first, the consumer is of no use to anybody and is not left.
+        """
         self.forget()
         place = await self.locate(session, job)
         if place is None or not await self._holds_tasks(session, job):
             return None
         await self._make_consumer(session, job, place)
+        if not await self._holds_tasks(session, job):
+            await self.delete_consumer(session, place)
+            return None
         self._remember(job)
         return place
+
+    async def delete_consumer(self, session: Session, place: Place) -> None:
+        """Delete a run's consumer; one that is missing is as good as deleted."""
+        with suppress(NotFoundError):
+            await session.manager.delete_consumer(self._names.stream, place.consumer)
 
     def _place(self, job: JobRef, incarnation: int) -> Place:
         return Place(incarnation, self._names.consumer(job, incarnation))

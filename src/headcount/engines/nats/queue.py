@@ -8,7 +8,6 @@ from math import ceil
 import structlog
 from nats.aio.msg import Msg
 from nats.errors import Error as NatsError
-from nats.js.errors import NotFoundError
 
 from headcount.domain.records import JobRef
 from headcount.engines.nats import looking, settling
@@ -164,11 +163,9 @@ class NatsTaskQueue:
             place = await self._places.locate(session, job)
             if place is None:
                 return
-            try:
-                await session.manager.delete_consumer(self._names.stream, place.consumer)
-            except NotFoundError:
-                _log.debug("nats.consumer_missing", consumer=place.consumer)
+            # A claim that finds the consumer missing makes it again while there are tasks: they go first.
             await session.manager.purge_stream(self._names.stream, subject=self._names.run(job))
+            await self._places.delete_consumer(session, place)
 
         self._connection.run(work)
 
