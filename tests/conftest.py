@@ -39,8 +39,8 @@ LONGEST_NAME = 200
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """As many processes as there are cores, and two for the tests that wait more than they compute."""
-    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 2
+    """As many processes as there are cores, and three for the tests that wait more than they compute."""
+    return len(os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)) + 3
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from threading import Condition
 from typing import Final
 
-PATIENCE_SECONDS: Final = 0.1
-"""How long a claim steps back at most; saving a batch takes a fraction of it."""
+PATIENCE_SECONDS: Final = 0.25
+"""How long a claim steps back at most: a few times as long as saving a batch takes."""
 
 PLACES: Final = 4
 """Claims that may step back at once; a further one goes on."""
