@@ -31,8 +31,10 @@ def waiting(precedence):
 
 
 def test_a_claim_with_nothing_else_under_way_begins_at_once():
-    with Precedence(NEVER).claiming():
-        pass
+    precedence = Precedence(NEVER)
+    with precedence.claiming():
+        assert precedence._under_way == 1
+    assert precedence._under_way == 0
 
 
 def test_a_claim_waits_for_results_to_be_saved():
@@ -80,13 +82,17 @@ def test_results_wait_for_nobody():
         under_way.enter_context(precedence.claiming())
         for _ in range(3):
             under_way.enter_context(precedence.saving())
+        assert precedence._under_way == 4
+    assert precedence._under_way == 0
 
 
 def test_a_claim_goes_on_where_saving_takes_too_long():
     precedence = Precedence(0.01)
     with precedence.saving():
-        _, claim = begun(precedence)
+        turn, claim = begun(precedence)
         claim.result(SOON)
+        assert turn.is_set()
+        assert precedence._under_way == 1, "results are still being saved"
 
 
 def test_a_request_that_fails_keeps_no_claim_waiting():
@@ -94,8 +100,9 @@ def test_a_request_that_fails_keeps_no_claim_waiting():
     for turn in (precedence.saving, precedence.claiming):
         with pytest.raises(RuntimeError, match="the database"), turn():
             raise RuntimeError("the database is away")
-    with precedence.claiming():
-        pass
+    turn, claim = begun(precedence)
+    claim.result(SOON)
+    assert turn.is_set()
 
 
 @pytest.mark.django_db(transaction=True)

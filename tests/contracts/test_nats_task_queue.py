@@ -294,12 +294,12 @@ class TestConnection:
 
 class TestNews:
     def test_a_process_that_has_asked_for_nothing_yet_hears(self, deployment: Deployment) -> None:
-        another = deployment.another_process()
-        news = another.listen()
-        wait_until(lambda: news.count == 1, "it is connected, and has missed what was said before")
-        deployment.queue.publish(JOB, [0])
-        wait_until(lambda: news.count == 2, "the publication is heard of")
-        another.close()
+        with closing(deployment.another_process()) as another:
+            news = another.listen()
+            wait_until(lambda: news.count == 1, "it is connected, and has missed what was said before")
+            deployment.queue.publish(JOB, [0])
+            wait_until(lambda: news.count > 1, "the publication is heard of")
+            assert news.count == 2
 
     def test_what_is_said_while_the_server_is_away_is_made_up_for(
         self, doomed: Deployment, own_nats_server: PrivateServer
@@ -316,17 +316,17 @@ class TestNews:
             return news.count > heard
 
         wait_until(is_told, "it is connected again and looks")
+        assert is_connected(doomed)
 
     def test_another_deployment_hears_nothing(self, deployment: Deployment, nats_server: PrivateServer) -> None:
-        other = NatsTaskQueue([nats_server.url], deployment_name="another", lease=LONG, timeout=TIMEOUT)
-        news = other.listen()
-        wait_until(lambda: news.count == 1, "the other is connected")
-        deployment.queue.publish(JOB, [0])
-        deployment.queue.depth(JOB)
-        other.publish(JOB, [0])
-        wait_until(lambda: news.count > 1, "the other hears of its own")
-        assert news.count == 2
-        other.close()
+        with closing(NatsTaskQueue([nats_server.url], deployment_name="another", lease=LONG, timeout=TIMEOUT)) as other:
+            news = other.listen()
+            wait_until(lambda: news.count == 1, "the other is connected")
+            deployment.queue.publish(JOB, [0])
+            deployment.queue.depth(JOB)
+            other.publish(JOB, [0])
+            wait_until(lambda: news.count > 1, "the other hears of its own")
+            assert news.count == 2
 
 
 def is_connected(deployment: Deployment) -> bool:

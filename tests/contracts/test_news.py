@@ -26,7 +26,8 @@ def test_what_happened_since_the_last_look_is_not_waited_for() -> None:
     news = News()
     heard = news.count
     news.tell()
-    news.wait(heard, NEVER)
+    in_thread(lambda: news.wait(heard, NEVER)).result(SOON)
+    assert news.count == heard + 1
 
 
 def test_a_wait_without_news_ends_with_its_time() -> None:

@@ -266,9 +266,10 @@ class TaskQueueContract(TaskQueueCapabilities):
         heard = news.count
         holder.queue.publish(JOB, range(2))
         wait_until(lambda: news.count > heard, "the publication is heard of")
-        held, heard = holder.claim_all(2), news.count
+        held, heard_then = holder.claim_all(2), news.count
         holder.queue.release(JOB, held)
-        wait_until(lambda: news.count > heard, "the release is heard of")
+        wait_until(lambda: news.count > heard_then, "the release is heard of")
+        assert heard < heard_then < news.count
 
     def test_reclaiming_with_no_lease_ended_reclaims_nothing(self, holder: Holder, clock: FrozenClock) -> None:
         holder.queue.publish(JOB, range(2))
@@ -286,6 +287,7 @@ class TaskQueueContract(TaskQueueCapabilities):
     def test_news_are_listened_for_even_where_the_engine_does_not_answer(self, unreachable: TaskQueue) -> None:
         news = unreachable.listen()
         news.wait(news.count, seconds=0)
+        assert news.count == 0, "nothing is heard"
 
     def _what_comes_back(self, holder: Holder, clock: FrozenClock, number: int) -> list[int]:
         """Let leases end until ``number`` tasks were handed out again, and return which."""
