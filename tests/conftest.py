@@ -49,7 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Spare the tests themselves as well: a tenth of the computing of a run went into looking them through."""
+    """Spare the tests themselves as well, lest every collection of garbage looks through them."""
     spare_what_is_loaded()
 
 
